@@ -1,0 +1,116 @@
+/**
+ * The port to user code: everything heddle asks of a graph goes through here and nothing else touches one.
+ *
+ * What crosses it is plain data and ready JSON, so that an implementation may live in this process or on a worker thread.
+ */
+import type {
+  CheckpointPointer,
+  InterruptsByTask,
+  Json,
+  JsonObject,
+  RunCommand,
+  RunConfig,
+  RunError,
+  RunPayload,
+  ThreadProjection,
+  ThreadState,
+} from "../core/model.js";
+
+export interface GraphInfo {
+  readonly graphId: string;
+  readonly description: string | null;
+  /** Defaults of the graph's system assistant. */
+  readonly config: RunConfig;
+  readonly context: Json;
+  /** `own`: the graph was compiled with a checkpointer and keeps it; heddle's otherwise. */
+  readonly checkpointer: "own" | "injected";
+  readonly store: "own" | "injected";
+}
+
+/** What the graph is driven with; decided by the recovery rule, not by the host. */
+export type GraphInput =
+  | { readonly kind: "input"; readonly value: Json }
+  | { readonly kind: "command"; readonly command: RunCommand }
+  /** Go on from the head checkpoint. */
+  | { readonly kind: "continue" };
+
+export interface ExecuteRequest {
+  readonly graphId: string;
+  readonly runId: string;
+  readonly threadId: string;
+  readonly assistantId: string;
+  readonly attempt: number;
+  readonly payload: RunPayload;
+  readonly input: GraphInput;
+  /** Interrupts that were pending when the run began: what the run neither answers nor supersedes stays pending. */
+  readonly pendingBefore: InterruptsByTask;
+  /** On a cancel with `interrupt`, keep the message that was being streamed (`runs.keep_partial_on_cancel`). */
+  readonly keepPartialOnCancel: boolean;
+}
+
+export interface GraphEvent {
+  /** The wire name without namespace: a stream mode, or `messages/partial` and its siblings. */
+  readonly event: string;
+  readonly namespace: readonly string[];
+  /** One line of JSON. */
+  readonly data: string;
+}
+
+/** How an execution ended. A paused graph `finished`: its projection carries the interrupts. */
+export type ExecuteResult =
+  | { readonly kind: "finished"; readonly projection: ThreadProjection; readonly lastValuesJson: string | null }
+  | { readonly kind: "aborted"; readonly projection: ThreadProjection }
+  | { readonly kind: "failed"; readonly error: RunError; readonly projection: ThreadProjection };
+
+/** A place in a thread's state, with the configuration that graph factories are called with. */
+export interface StateRef {
+  readonly graphId: string;
+  readonly threadId: string;
+  readonly checkpoint: CheckpointPointer | null;
+  readonly config: RunConfig;
+}
+
+export interface StateUpdate {
+  readonly values?: Json | undefined;
+  readonly command?: RunCommand | undefined;
+  readonly asNode?: string | undefined;
+}
+
+export interface HistoryQuery {
+  readonly limit: number;
+  readonly before: string | null;
+  readonly metadata: JsonObject;
+}
+
+export interface GraphSchemas {
+  readonly input_schema: JsonObject | null;
+  readonly output_schema: JsonObject | null;
+  readonly state_schema: JsonObject | null;
+  readonly config_schema: JsonObject | null;
+  readonly context_schema: JsonObject | null;
+}
+
+export interface GraphHost {
+  graphs(): readonly GraphInfo[];
+  /**
+   * Runs the graph and yields its events in order; returns how it ended. Aborting `signal` stops the graph; the
+   * generator returns only when the graph can write nothing any more. Errors of user code are a result, never thrown.
+   */
+  execute(request: ExecuteRequest, signal: AbortSignal): AsyncGenerator<GraphEvent, ExecuteResult>;
+  getState(ref: StateRef, options: { readonly subgraphs: boolean }): Promise<ThreadState>;
+  getHistory(ref: StateRef, query: HistoryQuery): Promise<readonly ThreadState[]>;
+  /** Applies supersteps of updates; returns the new checkpoint and the root state after it. */
+  updateState(
+    ref: StateRef,
+    supersteps: readonly (readonly StateUpdate[])[],
+  ): Promise<{ readonly checkpoint: JsonObject; readonly projection: ThreadProjection }>;
+  schemas(graphId: string): Promise<GraphSchemas>;
+  /** `xray`: how many levels of subgraphs to draw open; true for all. */
+  drawing(graphId: string, config: RunConfig, xray: boolean | number): Promise<JsonObject>;
+  subgraphs(
+    graphId: string,
+    config: RunConfig,
+    options: { readonly namespace: string | null; readonly recurse: boolean },
+  ): Promise<{ readonly [namespace: string]: Omit<GraphSchemas, never> }>;
+  close(): Promise<void>;
+}

@@ -94,7 +94,7 @@ describe("the agent example", () => {
     ],
   ])("resumes with %s", async (_name, resume, answer) => {
     const { bound, config, result } = await askAgent("Send the report to Ada");
-    const { messages } = await bound.invoke(answerTo(result, resume), config);
+    const { messages } = await bound.invoke(new Command(answerTo(result, resume)), config);
     expect(lastText(messages)).toBe(answer);
   });
 
@@ -103,7 +103,7 @@ describe("the agent example", () => {
     ["edited arguments of the wrong type", { approved: true, args: { to: 7 } }],
   ])("does nothing on %s", async (_name, resume) => {
     const { bound, config, result } = await askAgent("Send the report to Ada");
-    const { messages } = await bound.invoke(answerTo(result, resume), config);
+    const { messages } = await bound.invoke(new Command(answerTo(result, resume)), config);
     expect(lastText(messages)).toContain("That did not work, and nothing was changed.");
     expect(messages.find((message) => message.getType() === "tool")).toMatchObject({ status: "error" });
   });
@@ -189,7 +189,7 @@ describe("the subgraphs example", () => {
     expect(isInterrupted(paused) && paused.__interrupt__[0]?.value).toEqual({
       question: "Shall I write about “rivers”?",
     });
-    const { messages } = await bound.invoke(answerTo(paused, resume), config);
+    const { messages } = await bound.invoke(new Command(answerTo(paused, resume)), config);
     expect(lastText(messages)).toContain(expected);
   });
 });
@@ -255,8 +255,8 @@ async function askAgent(said: string) {
 }
 
 /** By interrupt id, as the gateway resumes: LangGraph takes a bare `false` for no answer at all. */
-function answerTo(paused: unknown, value: unknown): Command {
+function answerTo(paused: unknown, value: unknown): { resume: Record<string, unknown> } {
   const id = isInterrupted(paused) ? paused.__interrupt__[0]?.id : undefined;
   if (id === undefined) throw new Error("The run is not paused.");
-  return new Command({ resume: { [id]: value } });
+  return { resume: { [id]: value } };
 }

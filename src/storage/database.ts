@@ -1,6 +1,7 @@
 /** The typed schema and the Kysely connection over it. JSON columns hold text, times are epoch milliseconds. */
 import { type Generated, Kysely, SqliteDialect } from "kysely";
 import { jsonContains } from "./containment.js";
+import { createItemMatcher } from "./item-filter.js";
 import type { SqliteDatabase } from "./sqlite.js";
 
 export interface Schema {
@@ -92,5 +93,6 @@ export function createDatabase(connection: SqliteDatabase): Database {
   connection.function("json_contains", { deterministic: true }, (value, filter) =>
     value !== null && jsonContains(JSON.parse(String(value)), JSON.parse(String(filter))) ? 1 : 0,
   );
+  connection.function("item_matches", { deterministic: true }, createItemMatcher());
   return new Kysely<Schema>({ dialect: new SqliteDialect({ database: connection }) });
 }

@@ -9,12 +9,12 @@ import { MULTITASK_STRATEGIES } from "../core/model.js";
 /** Where a web page on this machine may come from, whatever its port. */
 const LOOPBACK_ORIGINS = "https?://(localhost|127\\.0\\.0\\.1|\\[::1\\])(:\\d+)?";
 
-const GRAPH_EXTENSIONS = [".ts", ".mts", ".js", ".mjs", ".cjs"];
+const GRAPH_EXTENSIONS = [".ts", ".mts", ".cts", ".js", ".mjs", ".cjs"];
 
 /** The whole file; paths in it are relative to `folder`. */
 export function configSchema(folder: string) {
   const fields = {
-    graphs: z.preprocess(emptyWhenAbsent, z.record(graphId, graphSchema(folder))),
+    graphs: z.preprocess(emptyWhenAbsent, z.record(graphId, graphSchema)),
     server: serverSection,
     data_dir: z
       .string()
@@ -36,6 +36,8 @@ export function configSchema(folder: string) {
   return section(fields)
     .transform((config) => ({
       ...config,
+      /** What the paths of graphs are relative to. */
+      baseDir: folder,
       checkpointer: { type: config.checkpointer.type ?? config.database.type },
       store: { ...config.store, type: config.store.type ?? config.database.type },
     }))
@@ -52,29 +54,20 @@ const runConfig = z
   })
   .catchall(z.json());
 
-function graphSchema(folder: string) {
-  return z
-    .preprocess(
-      (value) => (typeof value === "string" ? { path: value } : value),
-      section({
-        path: z.string().min(1),
-        description: z.string().nullable().default(null),
-        config: runConfig.default({}),
-        context: z.json().default({}),
-      }),
-    )
-    .transform(({ path, ...rest }, context) => {
-      const colon = path.lastIndexOf(":");
-      // The part behind a Windows drive letter is no export name.
-      const hasExport = colon > 0 && !/[\\/]/.test(path.slice(colon));
-      const file = hasExport ? path.slice(0, colon) : path;
-      if (!GRAPH_EXTENSIONS.includes(extname(file))) {
-        const message = `expected "./path.ts:export" with one of ${GRAPH_EXTENSIONS.join(" ")}, got ${JSON.stringify(path)}`;
-        context.addIssue({ code: "custom", message });
-      }
-      return { file: resolve(folder, file), exportName: hasExport ? path.slice(colon + 1) : "default", ...rest };
-    });
-}
+const graphSchema = z.preprocess(
+  (value) => (typeof value === "string" ? { path: value } : value),
+  section({
+    path: z.string().superRefine((path, context) => {
+      const file = path.replace(/:[^:\\/]+$/, "");
+      if (GRAPH_EXTENSIONS.includes(extname(file))) return;
+      const message = `expected "./path.ts:export" with one of ${GRAPH_EXTENSIONS.join(" ")}, got ${JSON.stringify(path)}`;
+      context.addIssue({ code: "custom", message });
+    }),
+    description: z.string().optional(),
+    config: runConfig.default({}),
+    context: z.json().default({}),
+  }),
+);
 
 const corsSection = section({
   allow_origins: list(z.string()).optional(),

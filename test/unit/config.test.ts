@@ -40,9 +40,10 @@ describe("the shipped config.yaml", () => {
     const shipped = loadConfig({ cwd: root, environment: {} }).config;
     const builtIn = load(GRAPHS).config;
 
-    expect({ ...shipped, graphs: null, dataDir: null }).toEqual({
+    expect({ ...shipped, graphs: null, baseDir: null, dataDir: null }).toEqual({
       ...builtIn,
       graphs: null,
+      baseDir: null,
       dataDir: null,
       runs: { ...builtIn.runs, keepPartialOnCancel: true },
     });
@@ -50,7 +51,7 @@ describe("the shipped config.yaml", () => {
 
   it("holds every key that there is", () => {
     const raw: unknown = parse(readFileSync(join(root, "config.yaml"), "utf8"));
-    const { graphs, ...builtIn } = load(GRAPHS).config;
+    const { graphs, baseDir: _, ...builtIn } = load(GRAPHS).config;
 
     expect(keysOf(raw, "").filter((key) => !key.startsWith("graphs"))).toEqual(
       keysOf(builtIn, "")
@@ -77,11 +78,12 @@ describe("reading config.yaml", () => {
 
     const { config } = loadConfig({ cwd: "/", file: join(folder, "config.yaml"), environment: {} });
 
-    expect(config.graphs.agent?.file).toBe(join(folder, "agent.ts"));
+    expect(config.graphs.agent?.path).toBe("./agent.ts:graph");
+    expect(config.baseDir).toBe(folder);
     expect(config.dataDir).toBe(join(folder, "data"));
   });
 
-  it("reads a graph as a path or as a mapping, and an absent export as the default one", () => {
+  it("reads a graph as a path or as a mapping", () => {
     const { graphs } = load(`
 graphs:
   short: ./a.mts:build
@@ -90,15 +92,9 @@ graphs:
 `).config;
 
     expect(graphs).toEqual({
-      short: { file: join(folder, "a.mts"), exportName: "build", description: null, config: {}, context: {} },
-      bare: { file: join(folder, "b.cjs"), exportName: "default", description: null, config: {}, context: {} },
-      long: {
-        file: join(folder, "c.js"),
-        exportName: "graph",
-        description: "Long",
-        config: { recursion_limit: 7 },
-        context: { tone: "dry" },
-      },
+      short: { path: "./a.mts:build", config: {}, context: {} },
+      bare: { path: "./b.cjs", config: {}, context: {} },
+      long: { path: "./c.js:graph", description: "Long", config: { recursion_limit: 7 }, context: { tone: "dry" } },
     });
   });
 
@@ -186,7 +182,7 @@ describe("what cannot be used is refused with the path of the key", () => {
     [
       "a graph in Python",
       "graphs: { agent: ./agent.py:graph }",
-      'graphs.agent: expected "./path.ts:export" with one of .ts',
+      'graphs.agent.path: expected "./path.ts:export" with one of .ts',
     ],
     ["no graph", "server: { port: 1 }", "graphs: names no graph"],
     [

@@ -37,9 +37,10 @@ it("serves a project that has only a langgraph.json", () => {
   });
 
   expect(warnings).toEqual([]);
+  expect(config.baseDir).toBe(folder);
   expect(config.graphs).toMatchObject({
-    agent: { file: join(folder, "src/agent.ts"), exportName: "graph" },
-    other: { file: join(folder, "other.js"), exportName: "make", description: "Other" },
+    agent: { path: "./src/agent.ts:graph" },
+    other: { path: "./other.js:make", description: "Other" },
   });
   expect(config.server).toMatchObject({
     cors: { allowOrigins: ["https://app.example"], allowOriginPattern: null, allowCredentials: true, maxAge: 5 },
@@ -85,7 +86,7 @@ it("names wrong values as langgraph.json spells them", () => {
   expect(() => load({ graphs: GRAPHS, http: { cors: { max_age: "long" } } })).toThrow(
     "langgraph.json: http.cors.max_age: Invalid input: expected number, received string",
   );
-  expect(() => load({ graphs: { agent: "./agent.py:graph" } })).toThrow("langgraph.json: graphs.agent: expected");
+  expect(() => load({ graphs: { agent: "./agent.py:graph" } })).toThrow("langgraph.json: graphs.agent.path: expected");
   expect(() => load({})).toThrow("langgraph.json: graphs: names no graph");
   expect(() => load([])).toThrow("langgraph.json: expected a JSON object");
 });

@@ -8,14 +8,18 @@ import { existsSync } from "node:fs";
 import { extname, isAbsolute, resolve } from "node:path";
 import type { ServerRuntime } from "@langchain/langgraph-sdk";
 import type { MessageKit } from "../core/kit.js";
-import type { RunConfig } from "../core/model.js";
 import { type CompiledGraph, toCompiledGraph } from "./compiled-graph.js";
 import { GraphLoadError, type GraphLocation, GraphModuleError } from "./load-error.js";
 import { importModule, importModuleFresh } from "./module-import.js";
 import { findKit } from "./project-kit.js";
 
+/** What a factory reads of a configuration, in LangGraph's spelling or the wire's. */
+export interface FactoryConfig {
+  readonly configurable?: Readonly<Record<string, unknown>> | undefined;
+}
+
 /** How a graph is had for one use. A factory's errors are its own. */
-export type CreateGraph = (config: RunConfig, runtime: ServerRuntime) => CompiledGraph | Promise<CompiledGraph>;
+export type CreateGraph = (config: FactoryConfig, runtime: ServerRuntime) => CompiledGraph | Promise<CompiledGraph>;
 
 export interface LoadedGraph {
   readonly create: CreateGraph;
@@ -41,7 +45,7 @@ export function locateGraph(graphId: string, path: string, baseDir: string): Mod
 /** Loads the graph at `location`; `fresh` modules are evaluated anew. Throws a `GraphLoadError`. */
 export async function loadGraphModule(
   location: ModuleLocation,
-  { config = {}, modules }: { readonly config?: RunConfig | undefined; readonly modules: "cached" | "fresh" },
+  { config = {}, modules }: { readonly config?: FactoryConfig | undefined; readonly modules: "cached" | "fresh" },
 ): Promise<LoadedGraph> {
   try {
     checkFile(location.file);
@@ -56,7 +60,7 @@ export async function loadGraphModule(
 export async function adoptGraph(
   location: GraphLocation,
   value: unknown,
-  config: RunConfig = {},
+  config: FactoryConfig = {},
 ): Promise<LoadedGraph> {
   try {
     return await toLoadedGraph(value, import.meta.filename, config);
@@ -101,14 +105,14 @@ function isEsModule(module: unknown): boolean {
   return isRecord(module) && (Object.hasOwn(module, "__esModule") || module[Symbol.toStringTag] === "Module");
 }
 
-async function toLoadedGraph(exported: unknown, file: string, config: RunConfig): Promise<LoadedGraph> {
+async function toLoadedGraph(exported: unknown, file: string, config: FactoryConfig): Promise<LoadedGraph> {
   const value = await exported;
   const create = typeof value === "function" ? fromFactory(value as UserFactory) : fromGraph(value);
   const sample = await create(config, INTROSPECTION);
   return { create, sample, kit: await findKit(sample, file) };
 }
 
-type UserFactory = (config: RunConfig, runtime: ServerRuntime) => unknown;
+type UserFactory = (config: FactoryConfig, runtime: ServerRuntime) => unknown;
 
 /** Called per use, with its own copy of the configuration. */
 function fromFactory(factory: UserFactory): CreateGraph {

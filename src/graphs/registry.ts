@@ -12,7 +12,7 @@ import type { MessageKit } from "../core/kit.js";
 import type { Json, RunConfig } from "../core/model.js";
 import { bindGraph, type CompiledGraph, hasOwnCheckpointer, hasOwnStore } from "./compiled-graph.js";
 import type { GraphInfo } from "./host.js";
-import { adoptGraph, type LoadedGraph, loadGraphModule, locateGraph } from "./load.js";
+import { adoptGraph, type FactoryConfig, type LoadedGraph, loadGraphModule, locateGraph } from "./load.js";
 
 interface GraphDefaults {
   readonly description?: string | undefined;
@@ -26,7 +26,7 @@ export type GraphSpec = GraphDefaults & ({ readonly path: string } | { readonly 
 
 export interface BindOptions {
   /** What a factory is called with. */
-  readonly config: RunConfig;
+  readonly config: FactoryConfig;
   /** Told to a factory: what the graph is wanted for. */
   readonly runtime: ServerRuntime;
   readonly checkpointer: BaseCheckpointSaver;

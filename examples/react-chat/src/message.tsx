@@ -1,0 +1,165 @@
+/** One message: what a human said (editable), or what the agent said and which tools it called. */
+import type { Message } from "@langchain/langgraph-sdk";
+import { useState } from "react";
+
+interface MessageViewProps {
+  readonly message: Message;
+  /** The whole conversation: tool results are shown with the calls that asked for them. */
+  readonly all: readonly Message[];
+  readonly isGrowing: boolean;
+  readonly branch: string | undefined;
+  readonly branchOptions: readonly string[] | undefined;
+  onBranch(branch: string): void;
+  /** Undefined while nothing can be edited. */
+  readonly onEdit: ((text: string) => void) | undefined;
+}
+
+/** A message with its branch switcher; tool results render nothing of their own. */
+export function MessageView(props: MessageViewProps) {
+  const { message } = props;
+  if (message.type === "human") return <HumanMessage {...props} />;
+  if (message.type !== "ai") return null;
+  const text = textOf(message);
+  return (
+    <article className="message ai" data-testid="message-ai" data-message-id={message.id}>
+      {text === "" && props.isGrowing ? null : (
+        <div className={props.isGrowing ? "text growing" : "text"} data-testid="message-text">
+          {text}
+        </div>
+      )}
+      {(message.tool_calls ?? []).map((call, index) => (
+        <ToolCall key={call.id ?? index} name={call.name} args={call.args} result={resultOf(call.id, props.all)} />
+      ))}
+      <BranchSwitch {...props} />
+    </article>
+  );
+}
+
+function HumanMessage(props: MessageViewProps) {
+  const { message, onEdit } = props;
+  const [draft, setDraft] = useState<string>();
+  const text = textOf(message);
+  if (draft !== undefined && onEdit !== undefined) {
+    const save = () => {
+      setDraft(undefined);
+      onEdit(draft.trim());
+    };
+    return (
+      <form
+        className="message human editing"
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (draft.trim() !== "") save();
+        }}
+      >
+        <textarea
+          aria-label="Edit your message"
+          data-testid="edit-input"
+          // biome-ignore lint/a11y/noAutofocus: the user has just asked to edit this text
+          autoFocus
+          rows={Math.min(8, draft.split("\n").length + 1)}
+          value={draft}
+          onChange={(event) => setDraft(event.target.value)}
+          onKeyDown={(event) => {
+            if (event.key === "Escape") setDraft(undefined);
+          }}
+        />
+        <div className="row">
+          <button type="button" className="quiet" data-testid="edit-cancel" onClick={() => setDraft(undefined)}>
+            Cancel
+          </button>
+          <button type="submit" className="primary" data-testid="edit-save" disabled={draft.trim() === ""}>
+            Send as new branch
+          </button>
+        </div>
+      </form>
+    );
+  }
+  return (
+    <article className="message human" data-testid="message-human" data-message-id={message.id}>
+      <div className="text" data-testid="message-text">
+        {text}
+      </div>
+      <div className="row tools">
+        <BranchSwitch {...props} />
+        {onEdit === undefined ? null : (
+          <button type="button" className="quiet" data-testid="edit" onClick={() => setDraft(text)}>
+            Edit
+          </button>
+        )}
+      </div>
+    </article>
+  );
+}
+
+function BranchSwitch({ branch, branchOptions, onBranch }: MessageViewProps) {
+  if (branch === undefined || branchOptions === undefined || branchOptions.length < 2) return null;
+  const index = branchOptions.indexOf(branch);
+  const to = (step: number) => () => {
+    const next = branchOptions[index + step];
+    if (next !== undefined) onBranch(next);
+  };
+  return (
+    <span className="branches">
+      <button
+        type="button"
+        className="quiet"
+        data-testid="branch-prev"
+        aria-label="Previous branch"
+        disabled={index <= 0}
+        onClick={to(-1)}
+      >
+        ‹
+      </button>
+      <span data-testid="branch-label">
+        {index + 1} / {branchOptions.length}
+      </span>
+      <button
+        type="button"
+        className="quiet"
+        data-testid="branch-next"
+        aria-label="Next branch"
+        disabled={index >= branchOptions.length - 1}
+        onClick={to(1)}
+      >
+        ›
+      </button>
+    </span>
+  );
+}
+
+interface ToolCallProps {
+  readonly name: string;
+  readonly args: Readonly<Record<string, unknown>>;
+  readonly result: string | undefined;
+}
+
+function ToolCall({ name, args, result }: ToolCallProps) {
+  return (
+    <details className="tool-call" data-testid="tool-call" data-done={result !== undefined}>
+      <summary>
+        <span className="tool-state" aria-hidden="true" />
+        <code>{name}</code>
+        <span className="tool-args">{Object.values(args).map(show).join(", ")}</span>
+        <span className="visually-hidden">{result === undefined ? "waiting" : "done"}</span>
+      </summary>
+      <pre>{JSON.stringify(args, null, 2)}</pre>
+      {result === undefined ? null : <pre data-testid="tool-result">{result}</pre>}
+    </details>
+  );
+}
+
+function resultOf(callId: string | undefined, all: readonly Message[]): string | undefined {
+  const result = all.find((message) => message.type === "tool" && message.tool_call_id === callId);
+  return result === undefined ? undefined : textOf(result);
+}
+
+/** The text of a message, without its images and other blocks. */
+function textOf({ content }: Message): string {
+  if (typeof content === "string") return content;
+  return content.map((block) => (block.type === "text" ? block.text : "")).join("");
+}
+
+function show(value: unknown): string {
+  return typeof value === "string" ? value : JSON.stringify(value);
+}

@@ -40,12 +40,14 @@ export interface ExecuteRequest {
   readonly threadId: string;
   readonly assistantId: string;
   readonly attempt: number;
+  /** The run's metadata, which the graph sees in its config. */
+  readonly metadata: JsonObject;
   readonly payload: RunPayload;
   readonly input: GraphInput;
   /** Interrupts that were pending when the run began: what the run neither answers nor supersedes stays pending. */
   readonly pendingBefore: InterruptsByTask;
-  /** On a cancel with `interrupt`, keep the message that was being streamed (`runs.keep_partial_on_cancel`). */
-  readonly keepPartialOnCancel: boolean;
+  /** When `signal` aborts with this reason, keep the message that was being streamed (`runs.keep_partial_on_cancel`). */
+  readonly keepPartialOn: unknown;
 }
 
 export interface GraphEvent {
@@ -56,11 +58,14 @@ export interface GraphEvent {
   readonly data: string;
 }
 
-/** How an execution ended. A paused graph `finished`: its projection carries the interrupts. */
+/**
+ * How an execution ended. A paused graph `finished`: its projection carries the interrupts. The projection is null where
+ * the state cannot be read: the thread keeps the one it had.
+ */
 export type ExecuteResult =
-  | { readonly kind: "finished"; readonly projection: ThreadProjection; readonly lastValuesJson: string | null }
-  | { readonly kind: "aborted"; readonly projection: ThreadProjection }
-  | { readonly kind: "failed"; readonly error: RunError; readonly projection: ThreadProjection };
+  | { readonly kind: "finished"; readonly projection: ThreadProjection | null }
+  | { readonly kind: "aborted"; readonly projection: ThreadProjection | null }
+  | { readonly kind: "failed"; readonly error: RunError; readonly projection: ThreadProjection | null };
 
 /** A place in a thread's state, with the configuration that graph factories are called with. */
 export interface StateRef {
@@ -111,6 +116,6 @@ export interface GraphHost {
     graphId: string,
     config: RunConfig,
     options: { readonly namespace: string | null; readonly recurse: boolean },
-  ): Promise<{ readonly [namespace: string]: Omit<GraphSchemas, never> }>;
+  ): Promise<{ readonly [namespace: string]: GraphSchemas }>;
   close(): Promise<void>;
 }

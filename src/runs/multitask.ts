@@ -1,0 +1,53 @@
+/** What happens when a run is asked for on a thread: pure, so that every cell of the table can be tested. */
+import { GatewayError } from "../core/errors.js";
+import type { CancelAction, MultitaskStrategy } from "../core/model.js";
+import type { InFlightRun } from "../storage/storage.js";
+
+/** `cancel`: what is done to every run in flight before the new one may start; `refuse`: nothing is created. */
+export type MultitaskDecision =
+  | { readonly kind: "admit"; readonly cancel: CancelAction | null }
+  | { readonly kind: "refuse"; readonly error: GatewayError };
+
+export interface MultitaskRules {
+  /** How many runs of one thread may wait. */
+  readonly maxPendingPerThread: number;
+}
+
+/** `inFlight` oldest first, as the locked thread shows it. */
+export function decideMultitask(
+  strategy: MultitaskStrategy,
+  inFlight: readonly InFlightRun[],
+  rules: MultitaskRules,
+): MultitaskDecision {
+  const [active] = inFlight;
+  if (active === undefined) return { kind: "admit", cancel: null };
+  switch (strategy) {
+    case "reject":
+      return { kind: "refuse", error: threadBusy(active) };
+    case "interrupt":
+    case "rollback":
+      return { kind: "admit", cancel: strategy };
+    case "enqueue":
+      return inFlight.length > rules.maxPendingPerThread
+        ? { kind: "refuse", error: tooManyPending(rules.maxPendingPerThread) }
+        : { kind: "admit", cancel: null };
+  }
+}
+
+function threadBusy(active: InFlightRun): GatewayError {
+  return new GatewayError(
+    "thread_busy",
+    "Thread is already running a task. Wait for it to finish or choose a different multitask strategy.",
+    {
+      active_run: {
+        run_id: active.runId,
+        status: active.status,
+        created_at: new Date(active.createdAt).toISOString(),
+      },
+    },
+  );
+}
+
+function tooManyPending(limit: number): GatewayError {
+  return new GatewayError("too_many_requests", `the thread has ${limit} pending runs already; wait for some to finish`);
+}

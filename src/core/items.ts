@@ -24,8 +24,7 @@ export interface ItemTtlConfig {
   /** null: items without a ttl of their own never expire. */
   readonly defaultTtlMinutes: number | null;
   readonly refreshOnRead: boolean;
-  /** null: expired items are invisible but stay on disk. */
-  readonly sweepIntervalMinutes: number | null;
+  readonly sweepIntervalMinutes: number;
 }
 
 /** What no database and no wire keeps as it is: NUL and halves of surrogate pairs. */
@@ -41,6 +40,13 @@ export function labelsProblem(labels: readonly unknown[]): string | undefined {
     if (UNSTORABLE.test(label)) return `namespace label ${shown} contains NUL or half a surrogate pair`;
   }
   return undefined;
+}
+
+/** The same for the namespace of one item: at least one label, and not LangGraph's own root. */
+export function itemNamespaceProblem(labels: readonly unknown[]): string | undefined {
+  if (labels.length === 0) return "the namespace is empty";
+  if (labels[0] === "langgraph") return 'the root label "langgraph" is reserved';
+  return labelsProblem(labels);
 }
 
 /** What is wrong with an item's key, in words; undefined when nothing is. */

@@ -7,7 +7,7 @@
  */
 import { InvalidNamespaceError, type MatchCondition } from "@langchain/langgraph-checkpoint";
 import { invalid } from "../core/errors.js";
-import { labelsProblem } from "../core/items.js";
+import { itemNamespaceProblem, labelsProblem } from "../core/items.js";
 
 const LABEL_END = ".";
 /** The character after the period: everything that starts with `users.` sorts before `users/`. */
@@ -21,16 +21,12 @@ export interface NamespaceRange {
 
 /** Throws `InvalidNamespaceError` for labels that could not be stored. An empty list is the root. */
 export function encodeNamespace(labels: readonly string[]): string {
-  const problem = Array.isArray(labels) ? labelsProblem(labels) : "the namespace is not a list of labels";
-  if (problem !== undefined) throw new InvalidNamespaceError(problem);
-  return labels.map((label) => label + LABEL_END).join("");
+  return encodeChecked(labels, labelsProblem);
 }
 
-/** The same for the namespace of one item, which has at least one label. */
+/** The same for the namespace of one item. */
 export function encodeItemNamespace(labels: readonly string[]): string {
-  const encoded = encodeNamespace(labels);
-  if (encoded === "") throw new InvalidNamespaceError("the namespace is empty");
-  return encoded;
+  return encodeChecked(labels, itemNamespaceProblem);
 }
 
 export function decodeNamespace(encoded: string): string[] {
@@ -66,4 +62,13 @@ export function meetsCondition(labels: readonly string[], { matchType, path }: M
   if (path.length > labels.length) return false;
   const start = matchType === "prefix" ? 0 : labels.length - path.length;
   return path.every((wanted, index) => wanted === "*" || wanted === labels[start + index]);
+}
+
+function encodeChecked(
+  labels: readonly string[],
+  problemOf: (labels: readonly unknown[]) => string | undefined,
+): string {
+  const problem = Array.isArray(labels) ? problemOf(labels) : "the namespace is not a list of labels";
+  if (problem !== undefined) throw new InvalidNamespaceError(problem);
+  return labels.map((label) => label + LABEL_END).join("");
 }

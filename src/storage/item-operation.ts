@@ -2,12 +2,7 @@
  * One store operation, checked and in the form that the database needs. Pure: whatever is wrong with an operation is
  * said before anything is written, and what is stored is the value as it was when the operation was asked for.
  */
-import {
-  InvalidNamespaceError,
-  type ListNamespacesOperation,
-  type MatchCondition,
-  type Operation,
-} from "@langchain/langgraph-checkpoint";
+import type { ListNamespacesOperation, MatchCondition, Operation } from "@langchain/langgraph-checkpoint";
 import { invalid, unsupported } from "../core/errors.js";
 import { type GetItem, keyProblem, type PutItem, type SearchItems } from "../core/items.js";
 import { toJson, toPlain } from "../core/json.js";
@@ -78,9 +73,6 @@ function parseGet(operation: GetItem): ItemGet {
 function parsePut(operation: PutItem): ItemPut | ItemDelete {
   const address = parseAddress(operation);
   if (operation.value === null) return { kind: "delete", ...address };
-  if (operation.namespace[0] === "langgraph") {
-    throw new InvalidNamespaceError('the root label "langgraph" is reserved');
-  }
   if (Array.isArray(operation.index)) throw unsupported("index", "items are not indexed for semantic search yet");
   const { ttlMinutes } = operation;
   if (ttlMinutes !== undefined && ttlMinutes !== null && !(Number.isFinite(ttlMinutes) && ttlMinutes > 0)) {

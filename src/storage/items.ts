@@ -55,7 +55,6 @@ export class SqlStore extends BaseStore {
   /** From now on expired items are deleted every `sweepIntervalMinutes`, until `stop`. */
   override start(): void {
     const { clock, log, ttl } = this.deps;
-    if (ttl.sweepIntervalMinutes === null) return;
     this.sweeper ??= startSweeper({
       clock,
       log,

@@ -19,7 +19,7 @@ import { openSqlite } from "../../src/storage/sqlite.js";
 import { createFakeClock } from "../support/fake-clock.js";
 
 const MINUTE_MS = 60_000;
-const NO_TTL: ItemTtlConfig = { defaultTtlMinutes: null, refreshOnRead: true, sweepIntervalMinutes: null };
+const NO_TTL: ItemTtlConfig = { defaultTtlMinutes: null, refreshOnRead: true, sweepIntervalMinutes: 60 };
 
 const cleanups: (() => Promise<void>)[] = [];
 afterEach(async () => {

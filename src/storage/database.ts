@@ -1,5 +1,11 @@
-/** The typed schema and the Kysely connection over it. JSON columns hold text, times are epoch milliseconds. */
-import { type Generated, Kysely, SqliteDialect } from "kysely";
+/**
+ * The typed schema, the Kysely connection over it, and everything in which databases differ: JSON containment, text
+ * search, row locks, error codes. The stores above are written once.
+ *
+ * JSON columns hold text, because `jsonb` knows neither NUL nor lone surrogates; times are epoch milliseconds.
+ */
+import { type Generated, Kysely, type RawBuilder, type SqlBool, SqliteDialect, sql } from "kysely";
+import type { CancelAction, Json, JsonObject, MultitaskStrategy, RunStatus, ThreadStatus } from "../core/model.js";
 import { jsonContains } from "./containment.js";
 import { createItemMatcher } from "./item-filter.js";
 import type { SqliteDatabase } from "./sqlite.js";
@@ -12,13 +18,14 @@ export interface Schema {
     state_updated_at: number | null;
     metadata: string;
     config: string;
-    status: string;
+    status: ThreadStatus;
     /** Pending interrupts by task id. */
     interrupts: string;
     /** Names of the next nodes, JSON array; with `interrupts` it decides what an unoccupied thread is. */
     next: string;
+    /** How the last run failed; shown only while nothing newer occupies the thread. */
     error: string | null;
-    ttl_strategy: string | null;
+    ttl_strategy: "delete" | "keep_latest" | null;
     ttl_minutes: number | null;
     expires_at: number | null;
     /** Taken for a write outside of runs. */
@@ -37,21 +44,24 @@ export interface Schema {
     graph_id: string;
     created_at: number;
     updated_at: number;
-    status: string;
+    status: RunStatus;
     metadata: string;
-    multitask_strategy: string;
+    multitask_strategy: MultitaskStrategy;
     payload: string;
     attempt: number;
     fence: number;
     run_after: number;
     worker_id: string | null;
     lease_until: number | null;
-    cancel_action: string | null;
+    cancel_action: CancelAction | null;
     cancel_requested_at: number | null;
     /** 1 while its checkpoints are being taken back; the row goes when they are gone. */
     rolling_back: number;
     owner: string | null;
     error: string | null;
+    /** What the thread's row held before this run was admitted; a rollback puts it back (`run-undo.ts`). */
+    thread_metadata_before: string;
+    thread_updated_at_before: number;
   };
   idempotency_keys: { owner: string; key: string; request_hash: string; run_id: string; created_at: number };
   outbox: {
@@ -68,6 +78,7 @@ export interface Schema {
     assistant_id: string;
     version: number;
     graph_id: string;
+    /** As `encodeText` writes it, like the description. */
     name: string;
     description: string | null;
     config: string;
@@ -90,9 +101,58 @@ export type Database = Kysely<Schema>;
 
 /** Wraps an open SQLite connection, which from then on belongs to Kysely: its transactions await. */
 export function createDatabase(connection: SqliteDatabase): Database {
+  const parseFilter = rememberLast((text) => JSON.parse(text) as Json);
   connection.function("json_contains", { deterministic: true }, (value, filter) =>
-    value !== null && jsonContains(JSON.parse(String(value)), JSON.parse(String(filter))) ? 1 : 0,
+    value !== null && jsonContains(JSON.parse(String(value)), parseFilter(String(filter))) ? 1 : 0,
   );
   connection.function("item_matches", { deterministic: true }, createItemMatcher());
+  connection.function("text_contains", { deterministic: true }, (text, part) =>
+    decodeText(String(text))
+      .toLowerCase()
+      .includes(decodeText(String(part)).toLowerCase())
+      ? 1
+      : 0,
+  );
   return new Kysely<Schema>({ dialect: new SqliteDialect({ database: connection }) });
+}
+
+/** Whether the JSON `column` holds everything that `filter` names. */
+export function columnContains(column: string, filter: JsonObject): RawBuilder<SqlBool> {
+  return sql<SqlBool>`json_contains(${sql.ref(column)}, ${JSON.stringify(filter)})`;
+}
+
+/** Whether the encoded text `column` holds `part`, in any case and letter by letter. */
+export function columnIncludes(column: string, part: string): RawBuilder<SqlBool> {
+  return sql<SqlBool>`text_contains(${sql.ref(column)}, ${encodeText(part)})`;
+}
+
+/**
+ * Makes the rows of a select wait for, and hold off, other transactions. SQLite has one connection here, whose
+ * transactions follow each other anyway, and no word for it.
+ */
+export function locked<Query>(select: Query): Query {
+  return select;
+}
+
+/** Whether the database refused a statement because of a unique index. */
+export function isUniqueViolation(error: unknown): boolean {
+  return (error as { code?: unknown } | null)?.code === "SQLITE_CONSTRAINT_UNIQUE";
+}
+
+/** Free text as every database can hold it: NUL, lone surrogates, quotes and backslashes are escaped as in JSON. */
+export function encodeText(text: string): string {
+  return JSON.stringify(text).slice(1, -1);
+}
+
+export function decodeText(encoded: string): string {
+  return JSON.parse(`"${encoded}"`) as string; // what encodeText made
+}
+
+/** A search calls its function for every row with the same filter. */
+function rememberLast<T>(compute: (text: string) => T): (text: string) => T {
+  let last: { readonly text: string; readonly value: T } | undefined;
+  return (text) => {
+    if (last?.text !== text) last = { text, value: compute(text) };
+    return last.value;
+  };
 }

@@ -17,9 +17,9 @@ const MIGRATIONS: Record<string, Migration> = {
       await db.schema
         .createTable("threads")
         .addColumn("thread_id", "text", (column) => column.primaryKey())
-        .addColumn("created_at", "integer", (column) => column.notNull())
-        .addColumn("updated_at", "integer", (column) => column.notNull())
-        .addColumn("state_updated_at", "integer")
+        .addColumn("created_at", "bigint", (column) => column.notNull())
+        .addColumn("updated_at", "bigint", (column) => column.notNull())
+        .addColumn("state_updated_at", "bigint")
         .addColumn("metadata", "text", (column) => column.notNull())
         .addColumn("config", "text", (column) => column.notNull())
         .addColumn("status", "text", (column) => column.notNull())
@@ -28,13 +28,14 @@ const MIGRATIONS: Record<string, Migration> = {
         .addColumn("error", "text")
         .addColumn("ttl_strategy", "text")
         .addColumn("ttl_minutes", "real")
-        .addColumn("expires_at", "integer")
+        .addColumn("expires_at", "bigint")
         .addColumn("reserved_by", "text")
         .addColumn("deleting", "integer", (column) => column.notNull().defaultTo(0))
         .execute();
       for (const column of ["created_at", "updated_at", "state_updated_at", "status"]) {
         await db.schema.createIndex(`threads_${column}`).on("threads").columns([column, "thread_id"]).execute();
       }
+      await sql`CREATE INDEX threads_deleting ON threads (thread_id) WHERE deleting = 1`.execute(db);
       await db.schema
         .createTable("thread_values")
         .addColumn("thread_id", "text", (column) =>
@@ -61,30 +62,31 @@ const MIGRATIONS: Record<string, Migration> = {
         )
         .addColumn("assistant_id", "text", (column) => column.notNull())
         .addColumn("graph_id", "text", (column) => column.notNull())
-        .addColumn("created_at", "integer", (column) => column.notNull())
-        .addColumn("updated_at", "integer", (column) => column.notNull())
+        .addColumn("created_at", "bigint", (column) => column.notNull())
+        .addColumn("updated_at", "bigint", (column) => column.notNull())
         .addColumn("status", "text", (column) => column.notNull())
         .addColumn("metadata", "text", (column) => column.notNull())
         .addColumn("multitask_strategy", "text", (column) => column.notNull())
         .addColumn("payload", "text", (column) => column.notNull())
         .addColumn("attempt", "integer", (column) => column.notNull().defaultTo(0))
-        .addColumn("fence", "integer", (column) => column.notNull().defaultTo(0))
-        .addColumn("run_after", "integer", (column) => column.notNull())
+        .addColumn("fence", "bigint", (column) => column.notNull().defaultTo(0))
+        .addColumn("run_after", "bigint", (column) => column.notNull())
         .addColumn("worker_id", "text")
-        .addColumn("lease_until", "integer")
+        .addColumn("lease_until", "bigint")
         .addColumn("cancel_action", "text")
-        .addColumn("cancel_requested_at", "integer")
+        .addColumn("cancel_requested_at", "bigint")
         .addColumn("rolling_back", "integer", (column) => column.notNull().defaultTo(0))
         .addColumn("owner", "text")
         .addColumn("error", "text")
+        .addColumn("thread_metadata_before", "text", (column) => column.notNull())
+        .addColumn("thread_updated_at_before", "bigint", (column) => column.notNull())
         .execute();
       await sql`CREATE UNIQUE INDEX one_running ON runs (thread_id) WHERE status = 'running'`.execute(db);
-      await sql`CREATE INDEX runs_claimable ON runs (run_after, seq) WHERE status = 'pending'`.execute(db);
-      await sql`CREATE INDEX runs_in_flight ON runs (thread_id, run_after, seq) WHERE status IN ('pending', 'running')`.execute(
-        db,
-      );
+      // Ends with the status so that it covers "is anything in flight?": otherwise SQLite walks all runs of the thread.
+      await sql`CREATE INDEX runs_in_flight ON runs (thread_id, run_after, seq, status)
+        WHERE status IN ('pending', 'running')`.execute(db);
+      await db.schema.createIndex("runs_by_status").on("runs").columns(["status", "run_after", "seq"]).execute();
       await db.schema.createIndex("runs_by_thread").on("runs").columns(["thread_id", "seq"]).execute();
-      await db.schema.createIndex("runs_by_status").on("runs").column("status").execute();
 
       await db.schema
         .createTable("idempotency_keys")
@@ -92,26 +94,27 @@ const MIGRATIONS: Record<string, Migration> = {
         .addColumn("key", "text", (column) => column.notNull())
         .addColumn("request_hash", "text", (column) => column.notNull())
         .addColumn("run_id", "text", (column) => column.notNull())
-        .addColumn("created_at", "integer", (column) => column.notNull())
+        .addColumn("created_at", "bigint", (column) => column.notNull())
         .addPrimaryKeyConstraint("idempotency_keys_pk", ["owner", "key"])
         .execute();
+      await db.schema.createIndex("idempotency_keys_created_at").on("idempotency_keys").column("created_at").execute();
       await db.schema
         .createTable("outbox")
         .addColumn("id", "integer", (column) => column.primaryKey().autoIncrement())
         .addColumn("run_id", "text")
         .addColumn("kind", "text", (column) => column.notNull())
         .addColumn("payload", "text", (column) => column.notNull())
-        .addColumn("next_at", "integer", (column) => column.notNull())
+        .addColumn("next_at", "bigint", (column) => column.notNull())
         .addColumn("attempts", "integer", (column) => column.notNull().defaultTo(0))
-        .addColumn("done_at", "integer")
+        .addColumn("done_at", "bigint")
         .execute();
 
       await db.schema
         .createTable("assistants")
         .addColumn("assistant_id", "text", (column) => column.primaryKey())
         .addColumn("version", "integer", (column) => column.notNull())
-        .addColumn("created_at", "integer", (column) => column.notNull())
-        .addColumn("updated_at", "integer", (column) => column.notNull())
+        .addColumn("created_at", "bigint", (column) => column.notNull())
+        .addColumn("updated_at", "bigint", (column) => column.notNull())
         .execute();
       await db.schema
         .createTable("assistant_versions")
@@ -125,7 +128,7 @@ const MIGRATIONS: Record<string, Migration> = {
         .addColumn("config", "text", (column) => column.notNull())
         .addColumn("context", "text", (column) => column.notNull())
         .addColumn("metadata", "text", (column) => column.notNull())
-        .addColumn("created_at", "integer", (column) => column.notNull())
+        .addColumn("created_at", "bigint", (column) => column.notNull())
         .addPrimaryKeyConstraint("assistant_versions_pk", ["assistant_id", "version"])
         .execute();
 
@@ -134,10 +137,10 @@ const MIGRATIONS: Record<string, Migration> = {
         .addColumn("namespace", "text", (column) => column.notNull())
         .addColumn("key", "text", (column) => column.notNull())
         .addColumn("value", "text", (column) => column.notNull())
-        .addColumn("created_at", "integer", (column) => column.notNull())
-        .addColumn("updated_at", "integer", (column) => column.notNull())
+        .addColumn("created_at", "bigint", (column) => column.notNull())
+        .addColumn("updated_at", "bigint", (column) => column.notNull())
         .addColumn("ttl_minutes", "real")
-        .addColumn("expires_at", "integer")
+        .addColumn("expires_at", "bigint")
         .addPrimaryKeyConstraint("items_pk", ["namespace", "key"])
         .execute();
       await sql`CREATE INDEX items_expiring ON items (expires_at) WHERE expires_at IS NOT NULL`.execute(db);

@@ -1,0 +1,110 @@
+/**
+ * Taking a run back: its row goes and its thread looks as if the run had never been admitted.
+ *
+ * Admission writes two things onto the thread besides its status: the run's graph and assistant into the metadata, and
+ * `updated_at`. The run remembers both as they were. A run that was admitted later remembers what *this* one wrote, so
+ * then its memory is corrected instead of the thread. What somebody else has changed since stays changed.
+ */
+import type { JsonObject } from "../core/model.js";
+import type { Database } from "./database.js";
+import { mergeMetadata, refreshStatus, reindexTerms } from "./thread-rows.js";
+
+/** The part of a thread's row that an admission writes. */
+export interface AdmissionMark {
+  /** The text of the column: a rollback restores it byte by byte. */
+  readonly metadata: string;
+  readonly updatedAt: number;
+}
+
+/** What a thread's metadata becomes when a run is admitted: it names the graph and assistant that ran last. */
+export function admittedMetadata(
+  metadata: JsonObject,
+  run: { readonly graphId: string; readonly assistantId: string },
+): JsonObject {
+  return mergeMetadata(metadata, { graph_id: run.graphId, assistant_id: run.assistantId });
+}
+
+/** `mark` without the admission that turned `before` into `after`. */
+export function withoutAdmission(
+  mark: AdmissionMark,
+  { before, after }: { readonly before: AdmissionMark; readonly after: AdmissionMark },
+): AdmissionMark {
+  return {
+    metadata: mark.metadata === after.metadata ? before.metadata : mark.metadata,
+    updatedAt: mark.updatedAt === after.updatedAt ? before.updatedAt : mark.updatedAt,
+  };
+}
+
+/** Deletes a run's row, undoes its admission and derives the thread's status. Its checkpoints must be gone already. */
+export async function deleteRun(database: Database, runId: string): Promise<void> {
+  const run = await database
+    .selectFrom("runs")
+    .select([
+      "seq",
+      "thread_id",
+      "graph_id",
+      "assistant_id",
+      "created_at",
+      "thread_metadata_before",
+      "thread_updated_at_before",
+    ])
+    .where("run_id", "=", runId)
+    .executeTakeFirstOrThrow();
+  await database.deleteFrom("runs").where("run_id", "=", runId).execute();
+
+  const before = { metadata: run.thread_metadata_before, updatedAt: run.thread_updated_at_before };
+  const ids = { graphId: run.graph_id, assistantId: run.assistant_id };
+  const after = {
+    metadata: JSON.stringify(admittedMetadata(JSON.parse(before.metadata) as JsonObject, ids)), // a thread's column
+    updatedAt: run.created_at,
+  };
+  if (!(await correctLaterRun(database, run, { before, after }))) {
+    await restoreThread(database, run.thread_id, { before, after });
+  }
+  await refreshStatus(database, run.thread_id);
+}
+
+async function correctLaterRun(
+  database: Database,
+  run: { readonly seq: number; readonly thread_id: string },
+  admission: { readonly before: AdmissionMark; readonly after: AdmissionMark },
+): Promise<boolean> {
+  const later = await database
+    .selectFrom("runs")
+    .select(["run_id", "thread_metadata_before as metadata", "thread_updated_at_before as updatedAt"])
+    .where("thread_id", "=", run.thread_id)
+    .where("seq", ">", run.seq)
+    .orderBy("seq")
+    .limit(1)
+    .executeTakeFirst();
+  if (later === undefined) return false;
+  const mark = withoutAdmission(later, admission);
+  await database
+    .updateTable("runs")
+    .set({ thread_metadata_before: mark.metadata, thread_updated_at_before: mark.updatedAt })
+    .where("run_id", "=", later.run_id)
+    .execute();
+  return true;
+}
+
+async function restoreThread(
+  database: Database,
+  threadId: string,
+  admission: { readonly before: AdmissionMark; readonly after: AdmissionMark },
+): Promise<void> {
+  const thread = await database
+    .selectFrom("threads")
+    .select(["metadata", "updated_at as updatedAt"])
+    .where("thread_id", "=", threadId)
+    .executeTakeFirstOrThrow();
+  const mark = withoutAdmission(thread, admission);
+  await database
+    .updateTable("threads")
+    .set({ metadata: mark.metadata, updated_at: mark.updatedAt })
+    .where("thread_id", "=", threadId)
+    .execute();
+  await reindexTerms(database, threadId, {
+    before: JSON.parse(thread.metadata) as JsonObject,
+    after: JSON.parse(mark.metadata) as JsonObject,
+  });
+}

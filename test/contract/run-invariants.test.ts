@@ -1,0 +1,116 @@
+/** What holds after every step of any sequence of transitions (reliability.md R1, R8, R10). */
+
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { type CancelAction, isInFlight, type Run } from "../../src/core/model.js";
+import { admission, createSqlStores, LEASE_MS, leaseOf, outcome, type SqlStores } from "../support/sql-stores.js";
+
+describe("any sequence of admissions, claims, ends, cancels and crashes", () => {
+  type Step =
+    | { readonly kind: "admit"; readonly thread: string; readonly delay: number; readonly cancel: CancelAction | null }
+    | { readonly kind: "claim" | "crash" | "tick" }
+    | { readonly kind: "finish" | "release" | "rollback"; readonly pick: number }
+    | { readonly kind: "cancel"; readonly pick: number; readonly action: CancelAction }
+    | { readonly kind: "reserve" | "free"; readonly thread: string };
+
+  const thread = fc.constantFrom("t1", "t2");
+  const action = fc.constantFrom<CancelAction>("interrupt", "rollback");
+  const step: fc.Arbitrary<Step> = fc.oneof(
+    fc.record({
+      kind: fc.constant("admit" as const),
+      thread,
+      delay: fc.constantFrom(0, 0, 5),
+      cancel: fc.option(action),
+    }),
+    fc.record({ kind: fc.constantFrom("claim" as const, "claim" as const, "crash" as const, "tick" as const) }),
+    fc.record({ kind: fc.constantFrom("finish" as const, "release" as const, "rollback" as const), pick: fc.nat(9) }),
+    fc.record({ kind: fc.constant("cancel" as const), pick: fc.nat(9), action }),
+    fc.record({ kind: fc.constantFrom("reserve" as const, "free" as const), thread }),
+  );
+
+  it("runs at most one run per thread, in order, and a thread is busy exactly while a run is in flight", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+        const stores = await createSqlStores();
+        try {
+          for (const [index, next] of steps.entries()) {
+            await take(stores, next, `r${index}`);
+            await checkInvariants(stores);
+          }
+        } finally {
+          await stores.close();
+        }
+      }),
+      { numRuns: 150 },
+    );
+  }, 60_000);
+
+  async function take(stores: SqlStores, next: Step, runId: string): Promise<void> {
+    const { runs, threads, clock } = stores;
+    const running = [...(await runs.listInFlight({ status: "running" }))].reverse();
+    const inFlight = await runs.listInFlight({});
+    switch (next.kind) {
+      case "admit":
+        await runs.admit(
+          admission(
+            { runId, threadId: next.thread, runAfter: clock.now() + next.delay },
+            { cancelInFlight: next.cancel ?? undefined },
+          ),
+        );
+        return;
+      case "claim": {
+        const run = await runs.claim("w1", LEASE_MS);
+        if (run !== undefined) await expectHead(stores, run, inFlight);
+        return;
+      }
+      case "crash":
+        await runs.recoverOrphans();
+        return;
+      case "tick":
+        clock.advance(3);
+        return;
+      case "finish":
+      case "release":
+      case "rollback": {
+        const run = running[next.pick];
+        if (run === undefined) return;
+        if (next.kind === "finish") await runs.finish(leaseOf(run), outcome());
+        if (next.kind === "release") await runs.release(leaseOf(run));
+        if (next.kind === "rollback" && (await runs.markRollingBack(leaseOf(run)))) await runs.removeRolledBack(run);
+        return;
+      }
+      case "cancel": {
+        const run = inFlight[next.pick];
+        if (run !== undefined) await runs.requestCancel(run.threadId, run.runId, next.action);
+        return;
+      }
+      case "reserve": {
+        const busy = inFlight.some((run) => run.threadId === next.thread);
+        const answer = await threads.reserve(next.thread, "x");
+        if (busy) expect(answer).not.toBe("reserved");
+        return;
+      }
+      case "free":
+        await threads.release(next.thread, "x");
+    }
+  }
+
+  /** A claimed run was due, and the first of its thread by due time, then creation (ids grow with creation). */
+  async function expectHead(stores: SqlStores, run: Run, before: readonly Run[]): Promise<void> {
+    expect(run.runAfter).toBeLessThanOrEqual(stores.clock.now());
+    const [head] = before
+      .filter((other) => other.threadId === run.threadId)
+      .sort((a, b) => a.runAfter - b.runAfter || Number(a.runId.slice(1)) - Number(b.runId.slice(1)));
+    expect(head?.runId).toBe(run.runId);
+    expect(before.some((other) => other.threadId === run.threadId && other.status === "running")).toBe(false);
+  }
+
+  async function checkInvariants({ runs, threads }: SqlStores): Promise<void> {
+    for (const threadId of ["t1", "t2"]) {
+      const found = await threads.get(threadId);
+      const all = (await runs.list(threadId, { limit: 100, offset: 0 })).rows;
+      expect(all.filter((run) => run.status === "running").length).toBeLessThanOrEqual(1);
+      if (found !== undefined) expect(found.status === "busy").toBe(all.some((run) => isInFlight(run.status)));
+    }
+  }
+});

@@ -1,0 +1,166 @@
+/** The stores over a throw-away database, and builders for what goes into them. */
+import { onTestFinished } from "vitest";
+import type { Run, RunPayload, ThreadProjection } from "../../src/core/model.js";
+import { SqlAssistantStore } from "../../src/storage/assistants.js";
+import { createDatabase } from "../../src/storage/database.js";
+import { migrate } from "../../src/storage/migrations.js";
+import { SqlRunStore } from "../../src/storage/runs.js";
+import { openSqlite } from "../../src/storage/sqlite.js";
+import type { AdmitRequest, Lease, NewAssistant, NewRun, NewThread, RunOutcome } from "../../src/storage/storage.js";
+import { SqlThreadStore } from "../../src/storage/threads.js";
+import { createFakeClock } from "./fake-clock.js";
+
+/** Closed when the test is over. */
+export async function openSqlStores() {
+  const stores = await createSqlStores();
+  onTestFinished(() => stores.close());
+  return stores;
+}
+
+export type SqlStores = Awaited<ReturnType<typeof createSqlStores>>;
+
+/** For a test that needs many: the caller closes them. */
+export async function createSqlStores() {
+  const connection = openSqlite(":memory:", "FULL");
+  const database = createDatabase(connection);
+  await migrate(database);
+  const clock = createFakeClock();
+  const deps = { database, clock };
+  return {
+    clock,
+    connection,
+    database,
+    threads: new SqlThreadStore(deps),
+    runs: new SqlRunStore(deps),
+    assistants: new SqlAssistantStore(deps),
+    close: () => database.destroy(),
+    /** Every byte that the database holds about a thread but its runs, to compare before and after. */
+    dumpThread(threadId: string): string {
+      const all = (table: string, order: string) =>
+        connection.prepare(`SELECT * FROM ${table} WHERE thread_id = ? ORDER BY ${order}`).all(threadId);
+      return JSON.stringify([all("threads", "1"), all("thread_values", "1"), all("thread_terms", "term")]);
+    },
+    /** The SQL that `action` sends, but for inserts and the ends of transactions. */
+    async statementsOf(action: () => Promise<void>): Promise<readonly string[]> {
+      const statements = new Set<string>();
+      const prepare = connection.prepare;
+      connection.prepare = ((sql: string) => {
+        if (/^(select|update|delete)/i.test(sql)) statements.add(sql);
+        return prepare.call(connection, sql);
+      }) as typeof prepare;
+      await action();
+      connection.prepare = prepare;
+      return [...statements];
+    },
+    /** How SQLite would run a statement, one line per step. */
+    plan(sql: string): string {
+      const parameters = [...sql.matchAll(/\?/g)].map(() => null);
+      const steps = connection.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(parameters) as { readonly detail: string }[];
+      return steps.map((step) => step.detail).join("\n");
+    },
+  };
+}
+
+export function newThread(thread: Partial<NewThread> = {}): NewThread {
+  return { threadId: "t1", metadata: {}, ttl: null, ...thread };
+}
+
+export const PAYLOAD: RunPayload = {
+  input: { messages: [] },
+  command: null,
+  config: {},
+  context: null,
+  streamModes: ["values"],
+  subgraphs: false,
+  resumable: false,
+  interruptBefore: null,
+  interruptAfter: null,
+  durability: "async",
+  checkpoint: null,
+  temporary: false,
+  onDisconnect: "continue",
+};
+
+/** A run of thread `t1` that is due at once. */
+export function newRun(run: Partial<NewRun> & Pick<NewRun, "runId">): NewRun {
+  return {
+    threadId: "t1",
+    assistantId: "a1",
+    graphId: "g1",
+    metadata: {},
+    multitaskStrategy: "enqueue",
+    payload: PAYLOAD,
+    runAfter: 0,
+    ...run,
+  };
+}
+
+/** Admits the run whatever is in flight, and makes its thread when there is none. */
+export function admission(
+  run: Partial<NewRun> & Pick<NewRun, "runId">,
+  request: Partial<AdmitRequest> & { readonly cancelInFlight?: "interrupt" | "rollback" } = {},
+): AdmitRequest {
+  const { cancelInFlight = null, ...rest } = request;
+  const draft = newRun(run);
+  return {
+    threadId: draft.threadId,
+    createThread: newThread({ threadId: draft.threadId }),
+    idempotency: null,
+    decide: () => ({ kind: "insert", run: draft, cancelInFlight }),
+    ...rest,
+  };
+}
+
+export const LEASE_MS = 15_000;
+
+/** Fails when nothing can be claimed. */
+export async function claim(stores: SqlStores, workerId = "w1"): Promise<Run> {
+  const run = await stores.runs.claim(workerId, LEASE_MS);
+  if (run === undefined) throw new Error("expected a claimable run");
+  return run;
+}
+
+export async function admitAndClaim(stores: SqlStores, runId: string): Promise<Run> {
+  await stores.runs.admit(admission({ runId }));
+  return claim(stores);
+}
+
+export function leaseOf(run: Run, workerId = "w1"): Lease {
+  return { runId: run.runId, threadId: run.threadId, fence: run.fence, workerId };
+}
+
+export function projection(state: Partial<ThreadProjection> = {}): ThreadProjection {
+  return { valuesJson: '{"messages":[]}', interrupts: {}, next: [], ...state };
+}
+
+export function outcome(end: Partial<RunOutcome> = {}): RunOutcome {
+  return { status: "success", error: null, projection: projection(), deleteThread: false, ...end };
+}
+
+export function newAssistant(assistant: Partial<NewAssistant> = {}): NewAssistant {
+  return {
+    assistantId: "a1",
+    graphId: "g1",
+    name: "Assistant",
+    description: null,
+    config: {},
+    context: {},
+    metadata: {},
+    ...assistant,
+  };
+}
+
+/** Strings that have broken databases, patterns and merges before. */
+export const HOSTILE_STRINGS = [
+  "a\u0000b",
+  "\ud800 lone",
+  "lone \udc00",
+  `q'"\\%_`,
+  "__proto__",
+  "constructor",
+  "$.a[0]",
+  "'; DROP TABLE threads; --",
+  "\r\n",
+  "😀",
+  "",
+] as const;

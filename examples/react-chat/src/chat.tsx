@@ -72,7 +72,13 @@ export function Chat({ client, settings, threadId, initialValues, onThreadId, on
     startedHere.current = true;
     const { tokenDelayMs } = settings;
     const config = tokenDelayMs === undefined ? undefined : { configurable: { token_delay_ms: tokenDelayMs } };
-    return stream.submit(values, { ...options, ...(config === undefined ? {} : { config }) });
+    // Named, the checkpoint keeps the hook on the branch that is shown; unnamed, it would jump to the newest one.
+    const shown = stream.branch === "" ? undefined : stream.history.at(-1)?.checkpoint;
+    return stream.submit(values, {
+      ...(shown ? { checkpoint: shown } : {}),
+      ...(config === undefined ? {} : { config }),
+      ...options,
+    });
   };
 
   const send = (text: string) => {
@@ -110,6 +116,8 @@ export function Chat({ client, settings, threadId, initialValues, onThreadId, on
     try {
       await stream.stop();
       if (activeRun !== undefined) await client.runs.join(activeRun.threadId, activeRun.runId);
+    } catch (error) {
+      console.error(error); // The fresh hook asks again and shows what is wrong.
     } finally {
       onActivity();
       onResync(threadId, { messages });
@@ -178,12 +186,17 @@ function Thinking() {
 }
 
 function Failure({ error, apiUrl }: { readonly error: unknown; readonly apiUrl: string }) {
-  const text = error instanceof Error ? error.message : String(error);
-  const unreachable = error instanceof TypeError;
   return (
     <div className="failure" role="alert" data-testid="error">
-      <strong>{unreachable ? `The gateway at ${apiUrl} does not answer.` : "The run failed."}</strong>
-      <span>{text}</span>
+      <strong>{headline(error, apiUrl)}</strong>
+      <span>{error instanceof Error ? error.message : String(error)}</span>
     </div>
   );
+}
+
+/** `fetch` fails with a TypeError when nobody answers; the SDK's HTTP errors carry a status. */
+function headline(error: unknown, apiUrl: string): string {
+  if (error instanceof TypeError) return `The gateway at ${apiUrl} does not answer.`;
+  if (error instanceof Error && "status" in error) return "The gateway refused the request.";
+  return "The run failed.";
 }

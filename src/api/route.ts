@@ -28,8 +28,8 @@ export interface RouteRequest<Params, Query, Body> {
   readonly body: Body;
   readonly headers: Headers;
   readonly signal: AbortSignal;
-  /** Cuts the connection without ending the response (W2). */
-  readonly breakConnection: () => void;
+  /** Cuts the connection without ending the response (W2); false where the server offers no way to. */
+  readonly breakConnection: () => boolean;
 }
 
 /** A route whose schemas have been applied to its handler's types. */

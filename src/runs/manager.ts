@@ -55,6 +55,8 @@ export interface RunManager {
    */
   create(threadId: string | null, request: RunRequest): Promise<Run>;
   get(threadId: string | null, runId: string): Promise<Run>;
+  /** The run that occupies the thread now: the one that executes, else the next in line. */
+  active(threadId: string): Promise<Run | undefined>;
   list(threadId: string, query: { limit: number; offset: number; status?: RunStatus | undefined }): Promise<Page<Run>>;
   /** Deletes a finished run's row; `conflict` while it is in flight. */
   remove(threadId: string, runId: string): Promise<void>;
@@ -198,6 +200,11 @@ export function createRunManager(deps: RunManagerDeps): RunManager {
       }
       signals.send("runs");
       return admitted.run;
+    },
+
+    async active(threadId) {
+      const inFlight = await runs.listInFlight({ threadId });
+      return inFlight.find(({ status }) => status === "running") ?? inFlight.at(-1);
     },
 
     async list(threadId, query) {

@@ -1,0 +1,115 @@
+/** From the model to the wire: snake case, ISO dates. */
+import type { Assistant, AssistantVersion, Run, StateTask, Thread, ThreadState } from "../core/model.js";
+import type { ThreadWithValues } from "../storage/storage.js";
+
+type Wire = Record<string, unknown>;
+
+export function iso(time: number): string {
+  return new Date(time).toISOString();
+}
+
+export function renderThread(thread: ThreadWithValues): Wire {
+  return {
+    ...renderThreadRow(thread),
+    values: thread.valuesJson === null ? null : JSON.parse(thread.valuesJson),
+  };
+}
+
+/** Without the values, for callers that put ready JSON in their place. */
+function renderThreadRow(thread: Thread): Wire {
+  return {
+    thread_id: thread.threadId,
+    created_at: iso(thread.createdAt),
+    updated_at: iso(thread.updatedAt),
+    state_updated_at: thread.stateUpdatedAt === null ? null : iso(thread.stateUpdatedAt),
+    metadata: thread.metadata,
+    config: thread.config,
+    status: thread.status,
+    interrupts: thread.interrupts,
+    error: thread.error,
+  };
+}
+
+export function renderTtl({ ttl }: Thread): Wire | null {
+  if (ttl === null) return null;
+  return { strategy: ttl.strategy, ttl_minutes: ttl.ttlMinutes, expires_at: iso(ttl.expiresAt) };
+}
+
+export function renderRun(run: Run): Wire {
+  const { payload } = run;
+  return {
+    run_id: run.runId,
+    thread_id: run.threadId,
+    assistant_id: run.assistantId,
+    created_at: iso(run.createdAt),
+    updated_at: iso(run.updatedAt),
+    status: run.status,
+    metadata: run.metadata,
+    kwargs: {
+      input: payload.input,
+      command: payload.command,
+      config: payload.config,
+      context: payload.context,
+      stream_mode: payload.streamModes,
+      interrupt_before: payload.interruptBefore,
+      interrupt_after: payload.interruptAfter,
+      subgraphs: payload.subgraphs,
+      resumable: payload.resumable,
+      durability: payload.durability,
+      temporary: payload.temporary,
+      checkpoint_id: payload.checkpoint?.checkpointId ?? null,
+    },
+    multitask_strategy: run.multitaskStrategy,
+  };
+}
+
+export function renderAssistantVersion(version: AssistantVersion): Wire {
+  return {
+    assistant_id: version.assistantId,
+    graph_id: version.graphId,
+    version: version.version,
+    name: version.name,
+    description: version.description,
+    config: version.config,
+    context: version.context,
+    metadata: version.metadata,
+    created_at: iso(version.createdAt),
+  };
+}
+
+export function renderAssistant(assistant: Assistant): Wire {
+  return { ...renderAssistantVersion(assistant), updated_at: iso(assistant.updatedAt) };
+}
+
+export function renderState(state: ThreadState): Wire {
+  return {
+    values: state.values,
+    next: state.next,
+    tasks: state.tasks.map(renderTask),
+    checkpoint: state.checkpoint,
+    metadata: state.metadata,
+    created_at: state.createdAt,
+    parent_checkpoint: state.parentCheckpoint,
+    interrupts: state.interrupts,
+  };
+}
+
+function renderTask(task: StateTask): Wire {
+  return { ...task, state: task.state === null ? null : renderState(task.state) };
+}
+
+/** Keeps the members that `select` names; everything without it. */
+export function pick(object: Wire, select: readonly string[] | undefined): Wire {
+  return select === undefined
+    ? object
+    : Object.fromEntries(Object.entries(object).filter(([key]) => select.includes(key)));
+}
+
+/** The headers that tell how much there is and where the next page starts. */
+export function paginationHeaders(
+  page: { readonly limit: number; readonly offset: number },
+  { rows, total }: { readonly rows: readonly unknown[]; readonly total: number },
+): Record<string, string> {
+  const next = page.offset + rows.length;
+  return { "x-pagination-total": String(total), ...(next < total ? { "x-pagination-next": String(next) } : {}) };
+}

@@ -1,0 +1,231 @@
+/** zod schemas of the wire: what requests must look like, what answers look like. Unknown members are ignored. */
+import { z } from "zod";
+import { unsupported } from "../core/errors.js";
+import {
+  CANCEL_ACTIONS,
+  DURABILITIES,
+  type Json,
+  type JsonObject,
+  MULTITASK_STRATEGIES,
+  RUN_STATUSES,
+  STREAM_MODES,
+  THREAD_STATUSES,
+} from "../core/model.js";
+import { queryInteger } from "./query.js";
+
+const MAX_LIMIT = 1_000;
+const MAX_OFFSET = 1_000_000;
+
+// ---- pieces
+
+/** Parsed JSON, so every value in it is JSON: `z.json()` would walk it once more. */
+export const anyJson = z.custom<Json>(() => true).meta({ description: "any JSON value" });
+export const jsonObject = z.record(z.string(), anyJson) as unknown as z.ZodType<JsonObject>; // values are JSON, see anyJson
+
+/** Given and null mean the same as absent. */
+export function optional<T extends z.ZodType, D>(schema: T, fallback: D) {
+  return schema.nullish().transform((value) => value ?? fallback);
+}
+
+export const id = z
+  .string()
+  .regex(/^[A-Za-z0-9_.:-]{1,128}$/, "expected 1 to 128 characters of A-Z a-z 0-9 _ . : -")
+  .meta({ example: "0199f3c4-2d0e-7c3a-9c1e-2f6d8f0b7a55" });
+export const assistantIdOrGraphId = z.string().min(1).max(512);
+
+export const limit = (fallback: number) => optional(z.number().int().min(1).max(MAX_LIMIT), fallback);
+export const offset = optional(z.number().int().min(0).max(MAX_OFFSET), 0);
+export const sortOrder = optional(z.enum(["asc", "desc"]), "desc" as const);
+export const queryLimit = queryInteger({ min: 1, max: MAX_LIMIT, fallback: 10 });
+export const queryOffset = queryInteger({ min: 0, max: MAX_OFFSET, fallback: 0 });
+
+/** `checkpoint_ns` of nested scopes arrives joined with NUL from one client (api.md T15). */
+const namespaceText = z.string().transform((text) => text.replaceAll("\u0000", "|"));
+
+export const checkpointPointer = z
+  .object({
+    checkpoint_id: id.nullish(),
+    checkpoint_ns: namespaceText.nullish(),
+    checkpoint_map: jsonObject.nullish(),
+  })
+  .transform((pointer) => ({
+    checkpointNs: pointer.checkpoint_ns ?? "",
+    ...(pointer.checkpoint_id ? { checkpointId: pointer.checkpoint_id } : {}),
+    ...(pointer.checkpoint_map ? { checkpointMap: pointer.checkpoint_map } : {}),
+  }));
+
+const gotoTarget = z.union([z.string(), z.looseObject({ node: z.string(), input: anyJson.optional() })]);
+
+export const command = z.object({
+  resume: anyJson.optional(),
+  update: z.union([jsonObject, z.array(z.tuple([z.string(), anyJson]))]).nullish(),
+  goto: z.union([gotoTarget, z.array(gotoTarget)]).nullish(),
+});
+
+/** Minutes, or `{ttl, strategy}`. */
+export const ttl = z
+  .union([
+    z.number().positive().max(1e9),
+    z.object({ ttl: z.number().positive().max(1e9), strategy: z.enum(["delete", "keep_latest"]).default("delete") }),
+  ])
+  .transform((value) =>
+    typeof value === "number"
+      ? { ttlMinutes: value, strategy: "delete" as const }
+      : { ttlMinutes: value.ttl, strategy: value.strategy },
+  );
+
+// ---- runs
+
+const streamMode = z.enum(STREAM_MODES);
+const interruptNodes = z.union([
+  z.literal("*"),
+  z.array(z.string()).transform((nodes) => (nodes.includes("*") ? ("*" as const) : nodes)),
+]);
+
+/** Members of a run request that the Platform knows and heddle does not support: refused while they ask for something. */
+const UNSUPPORTED_RUN_OPTIONS: readonly (readonly [name: string, why: string])[] = [
+  ["webhook", "this version sends no webhooks"],
+  ["feedback_keys", "it belongs to LangSmith"],
+  ["langsmith_tracer", "it belongs to LangSmith"],
+  ["strict_resume", "this version always checks what a resume answers when the run is admitted"],
+];
+
+function refuseUnsupported(body: { readonly [name: string]: unknown }): void {
+  for (const [name, why] of UNSUPPORTED_RUN_OPTIONS) {
+    const value = body[name];
+    const asksForNothing =
+      value === undefined || value === null || value === false || (Array.isArray(value) && value.length === 0);
+    if (!asksForNothing) throw unsupported(name, why);
+  }
+}
+
+export const runCreate = z
+  .looseObject({
+    assistant_id: assistantIdOrGraphId,
+    input: optional(anyJson, null),
+    command: optional(command, null),
+    metadata: optional(jsonObject, {}),
+    config: optional(
+      z.looseObject({
+        configurable: jsonObject.nullish(),
+        tags: z.array(z.string()).nullish(),
+        recursion_limit: z.number().int().min(1).max(100_000).nullish(),
+      }),
+      {},
+    ),
+    context: optional(anyJson, null),
+    checkpoint: optional(checkpointPointer, null),
+    checkpoint_id: optional(id, null),
+    interrupt_before: optional(interruptNodes, null),
+    interrupt_after: optional(interruptNodes, null),
+    stream_mode: optional(z.union([streamMode, z.array(streamMode)]), []),
+    stream_subgraphs: optional(z.boolean(), false),
+    stream_resumable: optional(z.boolean(), false),
+    multitask_strategy: z.enum(MULTITASK_STRATEGIES).nullish(),
+    if_not_exists: optional(z.enum(["create", "reject"]), "reject" as const),
+    after_seconds: optional(z.number().min(0).max(31_536_000), 0),
+    on_disconnect: optional(z.enum(["cancel", "continue"]), "continue" as const),
+    on_completion: optional(z.enum(["delete", "keep", "complete", "continue"]), "delete" as const),
+    durability: z.enum(DURABILITIES).nullish(),
+    checkpoint_during: z.boolean().nullish(),
+  })
+  .transform((body) => {
+    refuseUnsupported(body);
+    return body;
+  });
+
+export type RunCreate = z.output<typeof runCreate>;
+
+/** One JavaScript client sends the entries of a batch in camel case (api.md S4). */
+export function withSnakeCase(body: unknown): unknown {
+  if (typeof body !== "object" || body === null || Array.isArray(body)) return body;
+  const renamed = Object.entries(body).map(([key, value]) => [
+    key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+    value,
+  ]);
+  return { ...Object.fromEntries(renamed), ...body };
+}
+
+export const cancelAction = z.enum(CANCEL_ACTIONS);
+
+// ---- answers
+
+const isoDate = z.iso.datetime();
+const interrupt = z.object({ id: z.string(), value: anyJson });
+const runError = z.object({ error: z.string(), message: z.string() });
+
+export const errorBody = z.object({ detail: z.string(), code: z.string() }).meta({ id: "Error" });
+
+export const thread = z
+  .object({
+    thread_id: z.string(),
+    created_at: isoDate,
+    updated_at: isoDate,
+    state_updated_at: isoDate.nullable(),
+    metadata: jsonObject,
+    config: jsonObject,
+    status: z.enum(THREAD_STATUSES),
+    values: anyJson,
+    interrupts: z.record(z.string(), z.array(interrupt)),
+    error: runError.nullable(),
+  })
+  .meta({ id: "Thread" });
+
+export const run = z
+  .object({
+    run_id: z.string(),
+    thread_id: z.string(),
+    assistant_id: z.string(),
+    created_at: isoDate,
+    updated_at: isoDate,
+    status: z.enum(RUN_STATUSES),
+    metadata: jsonObject,
+    kwargs: jsonObject,
+    multitask_strategy: z.enum(MULTITASK_STRATEGIES),
+  })
+  .meta({ id: "Run" });
+
+export const assistantVersion = z.object({
+  assistant_id: z.string(),
+  graph_id: z.string(),
+  version: z.number().int(),
+  name: z.string(),
+  description: z.string().nullable(),
+  config: jsonObject,
+  context: anyJson,
+  metadata: jsonObject,
+  created_at: isoDate,
+});
+
+export const assistant = assistantVersion.extend({ updated_at: isoDate }).meta({ id: "Assistant" });
+
+const pointer = z.object({
+  thread_id: z.string(),
+  checkpoint_ns: z.string(),
+  checkpoint_id: z.string().nullable(),
+  checkpoint_map: jsonObject.nullable(),
+});
+
+export const threadState = z
+  .object({
+    values: anyJson,
+    next: z.array(z.string()),
+    tasks: z.array(
+      z.object({
+        id: z.string(),
+        name: z.string(),
+        path: anyJson,
+        error: z.string().nullable(),
+        interrupts: z.array(interrupt),
+        checkpoint: pointer.nullable(),
+        state: anyJson,
+        result: anyJson,
+      }),
+    ),
+    checkpoint: pointer.nullable(),
+    metadata: jsonObject,
+    created_at: z.string().nullable(),
+    parent_checkpoint: pointer.nullable(),
+    interrupts: z.array(interrupt),
+  })
+  .meta({ id: "ThreadState" });

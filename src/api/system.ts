@@ -1,0 +1,110 @@
+/** What is about the server itself: health, capabilities, metrics, descriptions. */
+import { z } from "zod";
+import { GatewayError } from "../core/errors.js";
+import type { Metrics } from "../core/metrics.js";
+import type { RunStore } from "../storage/storage.js";
+import { docsPage } from "./docs-page.js";
+import { openApiDocument } from "./openapi.js";
+import { queryBoolean } from "./query.js";
+import { json, type Route, route } from "./route.js";
+import { jsonObject } from "./schemas.js";
+
+export interface SystemRoutesDeps {
+  readonly version: string;
+  readonly langgraphVersion: string;
+  readonly runs: RunStore;
+  readonly metrics: Metrics;
+  /** All other routes: what the descriptions describe. */
+  readonly routes: readonly Route[];
+  /** Groups that the configuration switches off. */
+  readonly disabled: { readonly assistants: boolean; readonly meta: boolean };
+}
+
+export function systemRoutes(deps: SystemRoutesDeps): Route[] {
+  const { version, langgraphVersion, runs, metrics, disabled } = deps;
+
+  const health = route({
+    method: "get",
+    path: "/ok",
+    summary: "Whether the server answers; with `check_db=1` also whether its database does",
+    tag: "system",
+    query: z.object({ check_db: queryBoolean(false) }),
+    responses: { 200: z.object({ ok: z.literal(true) }) },
+    async handle({ query }) {
+      if (query.check_db && !disabled.meta) await checkDatabase(runs);
+      return json({ ok: true });
+    },
+  });
+  if (disabled.meta) return [health];
+
+  const meta: Route[] = [
+    health,
+    route({
+      method: "get",
+      path: "/info",
+      summary: "Versions, and what this server can do",
+      tag: "system",
+      responses: { 200: jsonObject },
+      handle: async () =>
+        json({
+          version,
+          langgraph_js_version: langgraphVersion,
+          context: "js",
+          flags: {
+            assistants: !disabled.assistants,
+            crons: false,
+            langsmith: false,
+            langsmith_tracing_replicas: false,
+            stream_namespaces: false,
+            strict_resume: false,
+            event_streaming: false,
+            semantic_search: false,
+            webhooks: false,
+          },
+        }),
+    }),
+    route({
+      method: "get",
+      path: "/metrics",
+      summary: "Metrics in the Prometheus format",
+      tag: "system",
+      responses: { 200: "text in the Prometheus format" },
+      async handle() {
+        const { pending = 0 } = await runs.countByStatus();
+        return new Response(await metrics.render(pending), { headers: { "content-type": metrics.contentType } });
+      },
+    }),
+    route({
+      method: "get",
+      path: "/openapi.json",
+      summary: "This API as an OpenAPI 3.1 document",
+      tag: "system",
+      responses: { 200: jsonObject },
+      handle: async () => json(openApiDocument(described(), version)),
+    }),
+    route({
+      method: "get",
+      path: "/docs",
+      summary: "This API as a page",
+      tag: "system",
+      responses: { 200: "text/html" },
+      async handle() {
+        const page = await docsPage(described(), ".");
+        return new Response(String(page), { headers: { "content-type": "text/html; charset=utf-8" } });
+      },
+    }),
+  ];
+
+  function described(): readonly Route[] {
+    return [...deps.routes, ...meta];
+  }
+  return meta;
+}
+
+async function checkDatabase(runs: RunStore): Promise<void> {
+  try {
+    await runs.countByStatus();
+  } catch (error) {
+    throw new GatewayError("unavailable", `the database does not answer: ${(error as Error).message}`);
+  }
+}

@@ -4,7 +4,7 @@
  * The first import is what Node would do: a module is evaluated once per process, and plain JavaScript is loaded natively.
  * A fresh import evaluates the project's own files again, so that it sees what was saved since; packages stay as they are.
  */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -12,12 +12,27 @@ import { createJiti, type Jiti, type JitiOptions } from "jiti";
 
 /** Imports `file`; throws what the module throws while it is compiled, resolved or evaluated. */
 export async function importModule(file: string): Promise<unknown> {
-  return createJiti(file, { tsconfigPaths: true }).import(file);
+  return createJiti(file, optionsFor(file)).import(file);
 }
 
 /** The same, evaluating `file` and everything of its project that it imports anew. */
 export async function importModuleFresh(file: string): Promise<unknown> {
   return createFreshJiti(file).import(file);
+}
+
+function optionsFor(file: string): JitiOptions {
+  return { tsconfigPaths: true, fsCache: compiledFolder(dirname(file)) };
+}
+
+/**
+ * Where compiled modules are kept: with the project's packages, else nowhere. jiti's own choice, a folder under the
+ * system's temporary one, is writable by every user of the machine, and what it holds is executed.
+ */
+function compiledFolder(folder: string): string | false {
+  const packages = join(folder, "node_modules");
+  if (existsSync(packages)) return join(packages, ".cache", "jiti");
+  const parent = dirname(folder);
+  return parent === folder ? false : compiledFolder(parent);
 }
 
 /** What jiti's own entry points hand to its core. */
@@ -38,7 +53,7 @@ function createFreshJiti(file: string): Jiti {
   const transform: JitiOptions["transform"] = (options) => require(join(folder, "babel.cjs"))(options);
   return createCore(
     file,
-    { tsconfigPaths: true, moduleCache: false, transform },
+    { ...optionsFor(file), moduleCache: false, transform },
     {
       onError: (error) => {
         throw error;

@@ -22,7 +22,7 @@ export interface StoreRoutesDeps {
   readonly items: BaseStore;
 }
 
-export function storeRoutes({ items }: StoreRoutesDeps): readonly Route[] {
+export function storeRoutes({ items }: StoreRoutesDeps): Route[] {
   return [putItem(items), getItem(items), deleteItem(items), searchItems(items), listNamespaces(items)];
 }
 

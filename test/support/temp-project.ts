@@ -1,4 +1,4 @@
-/** Throw-away folders with the files of a user's project, linked or not to heddle's own packages. */
+/** Throw-away folders with the files of a user's project, with heddle's packages or their own. */
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -13,7 +13,7 @@ export interface TempProject {
   remove(): Promise<void>;
 }
 
-/** A project whose `node_modules` is heddle's (`linked`) or empty (`own`). Whoever makes one removes it. */
+/** A project with heddle's LangChain and zod (`linked`) or with no package (`own`). Whoever makes one removes it. */
 export async function tempProject(
   files: { readonly [path: string]: string },
   packages: "linked" | "own" = "linked",
@@ -43,7 +43,10 @@ export async function tempProject(
     remove: () => rm(folder, { recursive: true, force: true }),
   };
   await project.write(files);
-  if (packages === "linked") await symlink(PACKAGES, join(folder, "node_modules"));
+  await mkdir(join(folder, "node_modules"), { recursive: true }); // its own, so that what is cached there goes with it
+  if (packages === "linked") {
+    for (const name of ["@langchain", "zod"]) await symlink(join(PACKAGES, name), join(folder, "node_modules", name));
+  }
   return project;
 }
 

@@ -1,0 +1,76 @@
+/** A whole gateway for tests: the real composition root on a free port, its graphs from `test/support/graphs.ts`. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { Client } from "@langchain/langgraph-sdk";
+import { configSchema } from "../../src/config/schema.js";
+import { type Log, silentLog } from "../../src/core/log.js";
+import { type Gateway, startGateway } from "../../src/server.js";
+
+const ROOT = resolve(import.meta.dirname, "../..");
+
+/** Every graph of `graphs.ts` under its export's name. */
+const GRAPHS = [
+  "echo",
+  "chat",
+  "approval",
+  "twoApprovals",
+  "slow",
+  "failing",
+  "nested",
+  "counter",
+  "hostile",
+  "stubborn",
+  "parallel",
+  "custom",
+  "ownSaver",
+  "factory",
+  "breakpoints",
+  "deep",
+] as const;
+
+export interface TestGateway extends Gateway {
+  readonly client: Client;
+  readonly dataDir: string;
+  /** Stops it and starts another on the same data. */
+  restart(): Promise<TestGateway>;
+}
+
+export interface TestGatewayOptions {
+  /** Sections of config.yaml; `graphs` replaces the default ones. */
+  readonly config?: Record<string, unknown>;
+  /** `sqlite` keeps files for a restart; `memory` is faster. */
+  readonly storage?: "sqlite" | "memory";
+  readonly log?: Log;
+}
+
+export async function startTestGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
+  const dataDir = mkdtempSync(join(tmpdir(), "heddle-test-"));
+  return start(options, dataDir);
+}
+
+async function start(options: TestGatewayOptions, dataDir: string): Promise<TestGateway> {
+  const { server, ...sections } = options.config ?? {};
+  const config = configSchema(ROOT).parse({
+    graphs: Object.fromEntries(GRAPHS.map((name) => [name, `./test/support/graphs.ts:${name}`])),
+    database: { type: options.storage ?? "memory" },
+    data_dir: dataDir,
+    server: { port: 0, ...(server as object | undefined) },
+    ...sections,
+  });
+  const gateway = await startGateway(config, { log: options.log ?? silentLog, watch: false });
+  const removeData = (): void => rmSync(dataDir, { recursive: true, force: true });
+  return {
+    url: gateway.url,
+    client: new Client({ apiUrl: gateway.url, callerOptions: { maxRetries: 0 } }),
+    dataDir,
+    async stop() {
+      await gateway.stop();
+      removeData();
+    },
+    async restart() {
+      await gateway.stop();
+      return start(options, dataDir);
+    },
+  };
+}

@@ -28,7 +28,7 @@ function loadersFrom(file: string): readonly Loader[] {
   const near = [file, resolved(file, "langchain")].filter((from) => from !== undefined);
   return [
     ...near.map((from): Loader => {
-      const jiti = createJiti(from, { interopDefault: false });
+      const jiti = createJiti(from, { interopDefault: false, fsCache: false });
       return (id) => jiti.import(id);
     }),
     ...near.map((from): Loader => createRequire(from)),

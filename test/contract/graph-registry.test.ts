@@ -103,6 +103,31 @@ async function drain(stream: AsyncIterable<unknown>): Promise<void> {
   for await (const _ of stream);
 }
 
+it("an agent of `langchain` brings the copy that is packed inside that package", async () => {
+  const project = await tempProject(
+    {
+      "agent.mjs": `import { createAgent } from "langchain";\nexport const agent = createAgent();\n`,
+      "node_modules/langchain/package.json": `{ "name": "langchain", "type": "module", "main": "./index.js" }`,
+      "node_modules/langchain/index.js": `${IMPORT}${GRAPH}
+export { HumanMessage };
+export const createAgent = () => ({ invoke() {}, stream() {}, get graph() { return graph; } });\n`,
+    },
+    "own",
+  );
+  try {
+    await project.copyPackages(["@langchain/core", "@langchain/langgraph"], "node_modules/langchain/node_modules");
+    const registry = await registryOf(project, { toy: { path: "./agent.mjs:agent" } });
+    const kit = registry.kit("toy");
+    expect(kit.Command).not.toBe(OwnCommand);
+    const config = { configurable: { thread_id: "t" } };
+    const graph = await registry.bind("toy", { config, runtime: RUNTIME, ...persistence() });
+    await drain(await graph.stream({ messages: [new kit.messages.HumanMessage("hi")] }, config));
+    expect((await graph.getState(config)).values).toMatchObject({ notes: ["human: true", "same class: true"] });
+  } finally {
+    await project.remove();
+  }
+});
+
 it("two projects with different copies are served side by side", async () => {
   const registry = new GraphRegistry({
     baseDir: linked.folder,

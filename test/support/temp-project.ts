@@ -9,7 +9,7 @@ export interface TempProject {
   readonly folder: string;
   write(files: { readonly [path: string]: string }): Promise<void>;
   /** Gives the project its own copies of these packages and of all that they depend on. */
-  copyPackages(names: readonly string[]): Promise<void>;
+  copyPackages(names: readonly string[], into?: string): Promise<void>;
   remove(): Promise<void>;
 }
 
@@ -27,10 +27,10 @@ export async function tempProject(
         await writeFile(join(folder, path), text);
       }
     },
-    async copyPackages(names) {
+    async copyPackages(names, into = "node_modules") {
       const wanted = [...names];
       for (let name = wanted.pop(); name !== undefined; name = wanted.pop()) {
-        const to = join(folder, "node_modules", name);
+        const to = join(folder, into, name);
         if (await exists(to)) continue;
         await cp(join(PACKAGES, name), to, { recursive: true, dereference: true });
         const manifest = JSON.parse(await readFile(join(to, "package.json"), "utf8")) as Manifest;

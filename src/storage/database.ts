@@ -4,7 +4,15 @@
  *
  * JSON columns hold text, because `jsonb` knows neither NUL nor lone surrogates; times are epoch milliseconds.
  */
-import { type Generated, Kysely, type RawBuilder, type SqlBool, SqliteDialect, sql } from "kysely";
+import {
+  type Generated,
+  Kysely,
+  type SqliteDatabase as KyselySqliteDatabase,
+  type RawBuilder,
+  type SqlBool,
+  SqliteDialect,
+  sql,
+} from "kysely";
 import type { CancelAction, Json, JsonObject, MultitaskStrategy, RunStatus, ThreadStatus } from "../core/model.js";
 import { jsonContains } from "./containment.js";
 import { createItemMatcher } from "./item-filter.js";
@@ -113,7 +121,25 @@ export function createDatabase(connection: SqliteDatabase): Database {
       ? 1
       : 0,
   );
-  return new Kysely<Schema>({ dialect: new SqliteDialect({ database: connection }) });
+  return new Kysely<Schema>({ dialect: new SqliteDialect({ database: keepStatements(connection) }) });
+}
+
+const MAX_STATEMENTS = 500;
+
+/** Kysely prepares the text of every query anew, which measured half the time of admitting, claiming and finishing. */
+function keepStatements(connection: SqliteDatabase): KyselySqliteDatabase {
+  const statements = new Map<string, ReturnType<KyselySqliteDatabase["prepare"]>>();
+  return {
+    prepare(text) {
+      const kept = statements.get(text);
+      if (kept !== undefined) return kept;
+      if (statements.size === MAX_STATEMENTS) statements.clear(); // few texts are many only by the length of a list
+      const statement = connection.prepare(text);
+      statements.set(text, statement);
+      return statement;
+    },
+    close: () => connection.close(),
+  };
 }
 
 /** Whether the JSON `column` holds everything that `filter` names. */

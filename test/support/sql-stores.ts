@@ -40,7 +40,7 @@ export async function createSqlStores() {
         connection.prepare(`SELECT * FROM ${table} WHERE thread_id = ? ORDER BY ${order}`).all(threadId);
       return JSON.stringify([all("threads", "1"), all("thread_values", "1"), all("thread_terms", "term")]);
     },
-    /** The SQL that `action` sends, but for inserts and the ends of transactions. */
+    /** The SQL that `action` is the first to send, but for inserts and the ends of transactions. */
     async statementsOf(action: () => Promise<void>): Promise<readonly string[]> {
       const statements = new Set<string>();
       const prepare = connection.prepare;

@@ -128,7 +128,7 @@ export function Chat({ client, settings, threadId, initialValues, onThreadId, on
     <main className="chat" data-testid="chat" data-state={stateOf(stream.isLoading || isSettling, isAsking)}>
       <div className="scroll" ref={bottom.scroller}>
         <div className="messages" role="log" aria-live="polite" aria-busy={stream.isLoading} data-testid="messages">
-          {messages.length === 0 && !stream.isThreadLoading && !stream.isLoading ? (
+          {messages.length === 0 && !stream.isThreadLoading && !stream.isLoading && stream.error === undefined ? (
             <Welcome settings={settings} onTry={send} />
           ) : null}
           {messages.map((message, index) => {
@@ -194,9 +194,9 @@ function Failure({ error, apiUrl }: { readonly error: unknown; readonly apiUrl: 
   );
 }
 
-/** `fetch` fails with a TypeError when nobody answers; the SDK's HTTP errors carry a status. */
+/** The SDK names its connection errors; its HTTP errors carry a status. */
 function headline(error: unknown, apiUrl: string): string {
-  if (error instanceof TypeError) return `The gateway at ${apiUrl} does not answer.`;
+  if (error instanceof Error && error.name === "ConnectionError") return `The gateway at ${apiUrl} does not answer.`;
   if (error instanceof Error && "status" in error) return "The gateway refused the request.";
   return "The run failed.";
 }

@@ -1,0 +1,279 @@
+/** The command as people use it: the built program in a process of its own. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { HEDDLE, type Program, type ProgramEnd, runProgram, startProgram } from "../support/process.js";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+
+let folder: string;
+let programs: Program[];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "heddle-cli-"));
+  programs = [];
+});
+
+afterEach(async () => {
+  for (const program of programs) await program[Symbol.asyncDispose]();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** The graphs of a project of its own, which finds its packages where heddle has them. */
+function project(config: object, files: Readonly<Record<string, string>> = {}): void {
+  writeFileSync(join(folder, "config.yaml"), JSON.stringify({ graphs: { echo: example("echo") }, ...config }));
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
+  symlinkSync(join(ROOT, "node_modules"), join(folder, "node_modules"));
+}
+
+function example(name: string): string {
+  return `${join(ROOT, "examples/graphs", name)}.ts:graph`;
+}
+
+function heddle(...args: string[]): Promise<ProgramEnd> {
+  return runProgram(process.execPath, [HEDDLE, ...args], { cwd: folder });
+}
+
+function start(command: "serve" | "dev", args: string[] = [], env: Record<string, string> = {}): Program {
+  const program = startProgram(process.execPath, [HEDDLE, command, "--port", "0", ...args], { cwd: folder, env });
+  programs.push(program);
+  return program;
+}
+
+async function addressOf(program: Program): Promise<string> {
+  const line = await program.line("stdout", /^heddle listening on /);
+  return line.slice("heddle listening on ".length);
+}
+
+async function post(url: string, body: object): Promise<Response> {
+  return fetch(url, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+}
+
+/** What the graph `graphId` answers to nothing. */
+async function wait(url: string, graphId: string): Promise<unknown> {
+  return (await post(`${url}/runs/wait`, { assistant_id: graphId, input: {} })).json();
+}
+
+describe("heddle without a server", () => {
+  it("tells its version and what it can do", async () => {
+    const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { version: string };
+
+    expect(await heddle("--version")).toMatchObject({ code: 0, stdout: [version] });
+    const help = await heddle("--help");
+    expect(help.code).toBe(0);
+    expect(help.stdout.join("\n")).toMatch(/serve .*\n.*dev /);
+    const serveHelp = (await heddle("serve", "--help")).stdout.join("\n");
+    for (const option of ["--config", "--host", "--port", "--data", "--allow-unauthenticated"]) {
+      expect(serveHelp).toContain(option);
+    }
+  });
+
+  it("refuses arguments that it does not know", async () => {
+    expect(await heddle("serve", "--prot", "1")).toMatchObject({
+      code: 1,
+      stderr: ["error: unknown option '--prot'", "(Did you mean --port?)", "(heddle --help shows what there is)"],
+    });
+    expect((await heddle("serve", "--port", "high")).stderr[0]).toContain("expected a number from 0 to 65535");
+  });
+});
+
+describe("what a person can mend ends with one line and exit code 1", () => {
+  async function refusal(...args: string[]): Promise<string> {
+    const { code, stdout, stderr } = await heddle("serve", ...args);
+    expect({ code, stdout, lines: stderr.length, stderr }).toMatchObject({ code: 1, stdout: [], lines: 1 });
+    return stderr[0] ?? "";
+  }
+
+  it("no configuration", async () => {
+    expect(await refusal()).toBe(
+      `heddle: no config.yaml and no langgraph.json in ${folder} (--config names another file)`,
+    );
+  });
+
+  it("a key that nobody knows", async () => {
+    project({ server: { prot: 1 } });
+    expect(await refusal()).toContain("heddle: config.yaml: server.prot: unknown key");
+  });
+
+  it("a graph that throws, with file, line and export", async () => {
+    project({ graphs: { broken: "./broken.ts:graph" } }, { "broken.ts": "\nthrow new Error('no model');\n" });
+    expect(await refusal("--port", "0")).toMatch(/^heddle: graph "broken" did not load: .*broken\.ts:2.*no model/);
+  });
+
+  it("a graph that is not there", async () => {
+    project({ graphs: { gone: "./gone.ts:graph" } });
+    expect(await refusal("--port", "0")).toMatch(/^heddle: graph "gone" did not load: .*gone\.ts/);
+  });
+
+  it("a port in use", async () => {
+    project({});
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+    const { port } = other.address() as AddressInfo; // listens on TCP
+    try {
+      expect(await refusal("--port", String(port))).toContain(`heddle: port ${port} of 127.0.0.1 is in use`);
+    } finally {
+      other.close();
+    }
+  });
+
+  it("a data folder that is none", async () => {
+    project({}, { data: "a file" });
+    expect(await refusal("--port", "0", "--data", "data")).toContain(
+      `heddle: cannot use the data folder ${join(folder, "data")}: `,
+    );
+  });
+
+  it("a database that is none", async () => {
+    project({});
+    mkdirSync(join(folder, "data"));
+    writeFileSync(join(folder, "data/lock.db"), "this is not a database, whatever its name says".repeat(100));
+    expect(await refusal("--port", "0", "--data", "data")).toContain("heddle: cannot use the data folder");
+  });
+
+  it("a second process on the same data folder", async () => {
+    project({});
+    await addressOf(start("serve"));
+    expect(await refusal("--port", "0")).toBe(
+      `heddle: cannot use the data folder ${join(folder, ".heddle")}: another heddle process is using it`,
+    );
+  });
+
+  it("an address that others can reach, unless somebody says that callers need no authentication", async () => {
+    project({});
+    expect(await refusal("--host", "0.0.0.0", "--port", "0")).toContain("heddle: server.host: 0.0.0.0 is reachable");
+
+    const open = start("serve", ["--host", "0.0.0.0", "--allow-unauthenticated"]);
+    await addressOf(open);
+    await open.line("stderr", /callers are not authenticated/);
+  });
+});
+
+describe("a server", () => {
+  it("prints its address and nothing else to standard output, and answers by then", async () => {
+    project({});
+    const program = start("serve");
+    const url = await addressOf(program);
+
+    expect((await fetch(`${url}/ok`)).status).toBe(200);
+    program.kill("SIGTERM");
+    const end = await program.ended;
+    expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
+    expect(end).toMatchObject({ code: 0, stdout: [`heddle listening on ${url}`] });
+  });
+
+  it("keeps its threads over a restart", async () => {
+    project({});
+    const first = start("serve");
+    const created = await post(`${await addressOf(first)}/threads`, { metadata: { topic: "looms" } });
+    const { thread_id } = (await created.json()) as { thread_id: string };
+    first.kill("SIGINT");
+    expect((await first.ended).code).toBe(0);
+
+    const again = await fetch(`${await addressOf(start("serve"))}/threads/${thread_id}`);
+
+    expect(await again.json()).toMatchObject({ thread_id, metadata: { topic: "looms" } });
+  });
+
+  it("reads a project's langgraph.json and gives its graphs the variables that it names", async () => {
+    project({}, { "graph.ts": graphThatSays("process.env.GREETING"), ".env": "GREETING=from .env\n" });
+    rmSync(join(folder, "config.yaml"));
+    writeFileSync(join(folder, "langgraph.json"), JSON.stringify({ graphs: { a: "./graph.ts:graph" }, env: ".env" }));
+
+    const url = await addressOf(start("serve"));
+
+    expect(await wait(url, "a")).toMatchObject({ said: "from .env" });
+  });
+
+  it("logs a promise that a graph forgot and goes on", async () => {
+    const forgetful = graphThatSays("(void Promise.reject(new Error('forgotten')), 'fine')");
+    project({ graphs: { a: "./graph.ts:graph" } }, { "graph.ts": forgetful });
+    const program = start("serve");
+    const url = await addressOf(program);
+
+    expect(await wait(url, "a")).toMatchObject({ said: "fine" });
+    await program.line("stderr", /nobody handled it/);
+    expect(await wait(url, "a")).toMatchObject({ said: "fine" });
+  });
+});
+
+describe("stopping in the middle of a run", () => {
+  const slow = { assistant_id: "agent", input: { messages: [{ role: "user", content: "Count to 100" }] } };
+
+  async function streamUntilToken(url: string): Promise<ReadableStreamDefaultReader<string>> {
+    const response = await post(`${url}/runs/stream`, {
+      ...slow,
+      stream_mode: "messages-tuple",
+      config: { configurable: { token_delay_ms: 500 } },
+    });
+    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+    if (reader === undefined) throw new Error("no stream");
+    for (let text = ""; !text.includes("event: messages"); ) {
+      const { done, value } = await reader.read();
+      if (done) throw new Error(`no token in ${text}`);
+      text += value;
+    }
+    return reader;
+  }
+
+  it("breaks the stream instead of ending it, so that clients come back (W2)", async () => {
+    project({ graphs: { agent: example("agent") }, runs: { shutdown_grace_seconds: 0 } });
+    const program = start("serve", [], { AGENT_MODEL: "scripted" });
+    const reader = await streamUntilToken(await addressOf(program));
+
+    program.kill("SIGTERM");
+
+    await expect(drain(reader)).rejects.toThrow("terminated");
+    expect((await program.ended).code).toBe(0);
+  });
+
+  it("waits for the run, and a second signal ends the process at once", async () => {
+    project({ graphs: { agent: example("agent") }, runs: { shutdown_grace_seconds: 600 } });
+    const program = start("serve", [], { AGENT_MODEL: "scripted" });
+    await streamUntilToken(await addressOf(program));
+
+    program.kill("SIGTERM");
+    await program.line("stderr", /stopping/);
+    program.kill("SIGINT");
+
+    expect(await program.ended).toMatchObject({ code: 130, signal: null });
+  });
+
+  async function drain(reader: ReadableStreamDefaultReader<string>): Promise<void> {
+    while (!(await reader.read()).done);
+  }
+});
+
+describe("heddle dev", () => {
+  it("loads a graph again when its file is saved, keeps the last good one, and keeps the threads", async () => {
+    project({ graphs: { a: "./graph.ts:graph" } }, { "graph.ts": graphThatSays("'one'") });
+    const program = start("dev");
+    const url = await addressOf(program);
+    const thread = (await (await post(`${url}/threads`, {})).json()) as { thread_id: string };
+    expect(await wait(url, "a")).toMatchObject({ said: "one" });
+
+    writeFileSync(join(folder, "graph.ts"), "export const graph = ;\n");
+    await program.line("stderr", /graph\.ts:1/);
+    expect(await wait(url, "a")).toMatchObject({ said: "one" });
+
+    writeFileSync(join(folder, "graph.ts"), graphThatSays("'two'"));
+    await program.line("stderr", /reloaded/);
+    expect(await wait(url, "a")).toMatchObject({ said: "two" });
+    expect((await fetch(`${url}/threads/${thread.thread_id}`)).status).toBe(200);
+  });
+});
+
+function graphThatSays(expression: string): string {
+  return `
+import { START, StateGraph, StateSchema } from "@langchain/langgraph";
+import { z } from "zod";
+export const graph = new StateGraph(new StateSchema({ said: z.string().default("") }))
+  .addNode("say", () => ({ said: ${expression} }))
+  .addEdge(START, "say")
+  .compile();
+`;
+}

@@ -19,7 +19,7 @@ describe("any sequence of admissions, claims, ends, cancels and crashes", () => 
     fc.record({
       kind: fc.constant("admit" as const),
       thread,
-      delay: fc.constantFrom(0, 0, 5),
+      delay: fc.constantFrom(0, 0, 5, -10),
       cancel: fc.option(action),
     }),
     fc.record({ kind: fc.constantFrom("claim" as const, "claim" as const, "crash" as const, "tick" as const) }),

@@ -47,6 +47,15 @@ describe("claiming", () => {
     expect(await runs.claim("w1", LEASE_MS)).toBeUndefined();
   });
 
+  it("waits for the running run, even with one that was due before it", async () => {
+    const stores = await openSqlStores();
+    await stores.runs.admit(admission({ runId: "r1", runAfter: stores.clock.now() }));
+    await claim(stores);
+    await stores.runs.admit(admission({ runId: "r2", runAfter: stores.clock.now() - 1 }));
+    expect(await stores.runs.claim("w1", LEASE_MS)).toBeUndefined();
+    expect(await stores.runs.nextDueAt()).toBeUndefined();
+  });
+
   it("starts an attempt with a new fence", async () => {
     const stores = await openSqlStores();
     const run = await admitAndClaim(stores, "r1");
@@ -142,6 +151,7 @@ describe("a lease", () => {
     const before = dump();
     expect(await runs.finish(stale, outcome())).toBe(false);
     expect(await runs.finish({ ...stale, fence: 2 }, outcome())).toBe(false); // the right fence, the wrong worker
+    expect(await runs.finish({ ...stale, workerId: "w2" }, outcome())).toBe(false); // the right worker, an old fence
     expect(await runs.finish({ ...stale, fence: 2, workerId: "w2", threadId: "t2" }, outcome())).toBe(false);
     expect(await runs.release(stale)).toBe(false);
     expect(await runs.markRollingBack(stale)).toBe(false);

@@ -64,11 +64,33 @@ export function hasOwnStore(graph: CompiledGraph): boolean {
 export function bindGraph(graph: CompiledGraph, { checkpointer, store }: Persistence): CompiledGraph {
   // proven by lg_is_pregel: the constructor of every Pregel takes its own fields
   const Graph = graph.constructor as new (fields: object) => CompiledGraph;
-  return new Graph({
+  const bound = new Graph({
     ...graph,
     channels: { ...graph.channels },
     autoValidate: false,
     checkpointer: hasOwnCheckpointer(graph) ? graph.checkpointer : checkpointer,
     store: hasOwnStore(graph) ? graph.store : store,
   });
+  passStoreDirectly(bound);
+  return bound;
+}
+
+/** What LangGraph's `_defaults` answers with, as far as it concerns us: the config at 4, the store at 8. */
+const CONFIG_AT = 4;
+const STORE_AT = 8;
+
+/**
+ * Hands nodes the store itself. LangGraph would wrap it for the run into one that polls every millisecond, adds a
+ * millisecond to the end of each run, drops `index` from `put` and lacks `listNamespaces`; a node finds a store in its
+ * config as well. `_defaults` is not public: where it is not what we know, the graph is left as it is, and a test tells.
+ */
+function passStoreDirectly(graph: CompiledGraph & { _defaults?: (options: unknown) => unknown }): void {
+  const original = graph._defaults;
+  if (typeof original !== "function") return;
+  graph._defaults = function withDirectStore(options) {
+    const defaults = original.call(this, options);
+    if (!Array.isArray(defaults) || defaults[STORE_AT] === undefined) return defaults;
+    if (typeof defaults[CONFIG_AT] !== "object" || typeof defaults[STORE_AT]?.batch !== "function") return defaults;
+    return defaults.with(CONFIG_AT, { ...defaults[CONFIG_AT], store: defaults[STORE_AT] }).with(STORE_AT, undefined);
+  };
 }

@@ -162,3 +162,22 @@ it("binding is cheap: a thousand cost less than a tenth of a second", () => {
   for (let i = 0; i < 1_000; i++) bindGraph(graph, ours);
   expect(performance.now() - start).toBeLessThan(100);
 });
+
+describe("the store of a binding", () => {
+  it("reaches nodes as it is, not wrapped into one that polls", async () => {
+    const seen: unknown[] = [];
+    const graph = new StateGraph(State)
+      .addNode("look", (_state, config) => {
+        seen.push(config.store);
+        return { log: [] };
+      })
+      .addEdge(START, "look")
+      .compile() as unknown as CompiledGraph;
+    const store = new InMemoryStore();
+    const bound = bindGraph(graph, { checkpointer: new MemorySaver(), store });
+    const options = { configurable: { thread_id: "t" }, streamMode: ["values"] };
+    for await (const _chunk of await bound.stream({ log: ["a"] }, options)) void _chunk;
+    expect(seen).toHaveLength(1);
+    expect(seen[0]).toBe(store);
+  });
+});

@@ -34,7 +34,7 @@ export function indexTerms(object: JsonObject): Set<string> {
 }
 
 /** How a containment filter uses the terms. */
-export interface TermFilter {
+interface TermFilter {
   /** Every match has all of these. */
   readonly terms: readonly string[];
   /** Whether having them is a match already; an exact check must follow otherwise. */

@@ -22,7 +22,7 @@ export const RUN_COLUMNS = [
   "error",
 ] as const;
 
-export type RunRow = Pick<Selectable<Schema["runs"]>, (typeof RUN_COLUMNS)[number]>;
+type RunRow = Pick<Selectable<Schema["runs"]>, (typeof RUN_COLUMNS)[number]>;
 
 /** Spelled exactly as in the partial indexes, or the planner does not use them: values, not parameters. */
 export const IN_FLIGHT: RawBuilder<SqlBool> = sql<SqlBool>`status in ('pending', 'running')`;

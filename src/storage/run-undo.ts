@@ -10,7 +10,7 @@ import type { Database } from "./database.js";
 import { mergeMetadata, refreshStatus, reindexTerms } from "./thread-rows.js";
 
 /** The part of a thread's row that an admission writes. */
-export interface AdmissionMark {
+interface AdmissionMark {
   /** The text of the column: a rollback restores it byte by byte. */
   readonly metadata: string;
   readonly updatedAt: number;
@@ -25,7 +25,7 @@ export function admittedMetadata(
 }
 
 /** `mark` without the admission that turned `before` into `after`. */
-export function withoutAdmission(
+function withoutAdmission(
   mark: AdmissionMark,
   { before, after }: { readonly before: AdmissionMark; readonly after: AdmissionMark },
 ): AdmissionMark {

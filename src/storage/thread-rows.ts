@@ -16,7 +16,7 @@ import { indexTerms } from "./containment.js";
 import type { Database, Schema } from "./database.js";
 import type { NewThread } from "./storage.js";
 
-export type ThreadRow = Selectable<Schema["threads"]>;
+type ThreadRow = Selectable<Schema["threads"]>;
 
 export const THREAD_COLUMNS = [
   "threads.thread_id",

@@ -87,10 +87,12 @@ const STORE_AT = 8;
 function passStoreDirectly(graph: CompiledGraph & { _defaults?: (options: unknown) => unknown }): void {
   const original = graph._defaults;
   if (typeof original !== "function") return;
-  graph._defaults = function withDirectStore(options) {
-    const defaults = original.call(this, options);
+  const withDirectStore = (options: unknown): unknown => {
+    const defaults = original.call(graph, options);
     if (!Array.isArray(defaults) || defaults[STORE_AT] === undefined) return defaults;
     if (typeof defaults[CONFIG_AT] !== "object" || typeof defaults[STORE_AT]?.batch !== "function") return defaults;
     return defaults.with(CONFIG_AT, { ...defaults[CONFIG_AT], store: defaults[STORE_AT] }).with(STORE_AT, undefined);
   };
+  // not enumerable: a copy of the binding must not take it along
+  Object.defineProperty(graph, "_defaults", { value: withDirectStore, enumerable: false });
 }

@@ -2,7 +2,8 @@
  * Runs in SQL. Every transition is one compare-and-set whose WHERE names the owner; no row updated means that ownership
  * was lost. Whatever changes which runs are in flight derives the thread's status in the same transaction.
  *
- * Admission is in `run-admission.ts`, cancelling in `run-cancel.ts`, taking back in `run-undo.ts`.
+ * Admission is in `run-admission.ts`, what an end does to the thread in `run-outcome.ts`, cancelling in `run-cancel.ts`,
+ * taking back in `run-undo.ts`.
  */
 import { type Expression, type ExpressionBuilder, type RawBuilder, type SqlBool, sql } from "kysely";
 import type { Clock } from "../core/clock.js";
@@ -10,10 +11,11 @@ import { type CancelAction, isInFlight, type Run, type RunStatus } from "../core
 import { type Database, isUniqueViolation, locked, type Schema } from "./database.js";
 import { admit } from "./run-admission.js";
 import { cancelInFlightRun } from "./run-cancel.js";
+import { saveOutcome } from "./run-outcome.js";
 import { IN_FLIGHT, RUN_COLUMNS, toRun } from "./run-rows.js";
 import { deleteRun } from "./run-undo.js";
 import type { AdmitRequest, AdmitResult, Lease, Page, RunOutcome, RunStore } from "./storage.js";
-import { derivedStatus, projectionColumns, refreshStatus, saveValues } from "./thread-rows.js";
+import { refreshStatus } from "./thread-rows.js";
 
 export interface SqlRunStoreDeps {
   readonly database: Database;
@@ -294,39 +296,4 @@ function isHeld(eb: ExpressionBuilder<Schema, "runs">, lease: Lease): Expression
     eb("worker_id", "=", lease.workerId),
     eb("status", "=", "running"),
   ]);
-}
-
-async function saveOutcome(
-  database: Database,
-  { threadId, outcome, now }: { readonly threadId: string; readonly outcome: RunOutcome; readonly now: number },
-): Promise<void> {
-  const { projection } = outcome;
-  const error = threadError(outcome);
-  const state = projection === null ? await stateOf(database, threadId) : projectionColumns(projection);
-  await database
-    .updateTable("threads")
-    .set({
-      error,
-      updated_at: now,
-      status: derivedStatus(threadId, { ...state, error }),
-      ...(projection === null ? {} : { ...state, state_updated_at: now }),
-      ...(outcome.deleteThread ? { deleting: 1 } : {}),
-    })
-    .where("thread_id", "=", threadId)
-    .execute();
-  if (projection !== null) await saveValues(database, threadId, projection.valuesJson);
-}
-
-function threadError({ status, error }: RunOutcome): string | null {
-  if (status !== "error" && status !== "timeout") return null;
-  return JSON.stringify(error ?? { error: status, message: `the run ended with ${status}` });
-}
-
-async function stateOf(
-  database: Database,
-  threadId: string,
-): Promise<{ readonly interrupts: string; readonly next: string }> {
-  return locked(
-    database.selectFrom("threads").select(["interrupts", "next"]).where("thread_id", "=", threadId),
-  ).executeTakeFirstOrThrow();
 }

@@ -110,7 +110,7 @@ describe("what a person can mend ends with one line and exit code 1", () => {
   });
 
   it("a port in use", async () => {
-    project({});
+    project({ log: { level: "warn" } });
     const other = createServer();
     await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
     const { port } = other.address() as AddressInfo; // listens on TCP

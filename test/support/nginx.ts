@@ -18,14 +18,19 @@ export const NGINX_MISSING = "nginx is not installed (apt-get install nginx-ligh
 
 export interface Nginx {
   readonly url: string;
+  /** Cuts every connection and comes back at the same address. */
+  restart(): Promise<Nginx>;
   stop(): Promise<void>;
 }
 
 /** Takes requests when the promise resolves; forwards to the gateway on `gatewayPort` of 127.0.0.1. */
 export async function startNginx(gatewayPort: number): Promise<Nginx> {
+  return start(gatewayPort, await freePort());
+}
+
+async function start(gatewayPort: number, port: number): Promise<Nginx> {
   if (NGINX === undefined) throw new Error(NGINX_MISSING);
   const folder = mkdtempSync(join(tmpdir(), "heddle-nginx-"));
-  const port = await freePort();
   const shipped = readFileSync(NGINX_CONF, "utf8");
   const conf = [
     ["127.0.0.1:2024", `127.0.0.1:${gatewayPort}`],
@@ -37,12 +42,17 @@ export async function startNginx(gatewayPort: number): Promise<Nginx> {
   const program = startProgram(NGINX, ["-e", "stderr", "-p", folder, "-c", join(folder, "nginx.conf")]);
   // It listens before it starts its workers.
   await program.line("stderr", /start worker process \d+/);
+  const stop = async (): Promise<void> => {
+    await program[Symbol.asyncDispose]();
+    rmSync(folder, { recursive: true, force: true });
+  };
   return {
     url: `http://127.0.0.1:${port}`,
-    async stop() {
-      await program[Symbol.asyncDispose]();
-      rmSync(folder, { recursive: true, force: true });
+    async restart() {
+      await stop();
+      return start(gatewayPort, port);
     },
+    stop,
   };
 }
 
@@ -52,7 +62,7 @@ function replaceOnce(text: string, from: string, to: string): string {
 }
 
 /** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
+async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo; // listens on TCP

@@ -18,7 +18,8 @@ import {
   WRITES_IDX_MAP,
 } from "@langchain/langgraph-checkpoint";
 import { SqliteSaver } from "@langchain/langgraph-checkpoint-sqlite";
-import type { ChannelRef, ChannelValue, CheckpointKey, CheckpointRow, CheckpointTables } from "./checkpoint-tables.js";
+import { placeChannels, resolve } from "./checkpoint-channels.js";
+import type { CheckpointKey, CheckpointRow, CheckpointTables } from "./checkpoint-tables.js";
 import type { Serde, Stored } from "./serde.js";
 import type { SqliteDatabase } from "./sqlite.js";
 
@@ -37,6 +38,14 @@ export interface SaverDeps {
   readonly tables: CheckpointTables;
   readonly serde: Serde;
   readonly writer: Writer;
+}
+
+interface Put {
+  readonly key: CheckpointKey;
+  readonly parentId: string | undefined;
+  readonly checkpoint: Checkpoint;
+  readonly metadata: CheckpointMetadata;
+  readonly newVersions: ChannelVersions;
 }
 
 export class CheckpointSaver extends SqliteSaver {
@@ -109,70 +118,24 @@ export class CheckpointSaver extends SqliteSaver {
     this.#writer.onWrites(key, taskId, writes);
   }
 
-  #insert(put: {
-    readonly key: CheckpointKey;
-    readonly parentId: string | undefined;
-    readonly checkpoint: Checkpoint;
-    readonly metadata: CheckpointMetadata;
-    readonly newVersions: ChannelVersions;
-  }): void {
-    const { key, checkpoint, metadata } = put;
-    const parentId = put.parentId === key.checkpointId ? undefined : put.parentId;
+  #insert(put: Put): void {
+    const { key, checkpoint, metadata, parentId } = put;
     const parent = parentId === undefined ? undefined : this.#tables.channels({ ...key, checkpointId: parentId });
-    const channels: [string, ChannelRef][] = [];
-    const changed: ChannelValue[] = [];
-    const unversioned: [string, unknown][] = []; // defaults that no task ever wrote to
-    for (const [channel, value] of Object.entries(checkpoint.channel_values)) {
-      const version = checkpoint.channel_versions[channel];
-      if (version === undefined) {
-        unversioned.push([channel, value]);
-        continue;
-      }
-      const store = (stored: Stored): void => {
-        changed.push({ channel, version, stored });
-        channels.push([channel, [version, key.checkpointId]]);
-      };
-      if (Object.hasOwn(put.newVersions, channel)) {
-        store(this.#dumps(channel, value));
-        continue;
-      }
-      const known = parent?.[channel];
-      const source = known?.[0] === version ? known[1] : this.#findVersion(key, channel, version);
-      if (source === undefined) continue; // LangGraph's contract: what never changed is not stored
-      // A state update applies what finished tasks wrote without counting versions up: only the values tell.
-      const stored = isLoop(metadata) ? undefined : this.#dumps(channel, value);
-      if (stored === undefined || this.#isStored({ ...key, checkpointId: source }, channel, stored)) {
-        channels.push([channel, [version, source]]);
-      } else {
-        store(stored);
-      }
-    }
+    const { channels, stored, unversioned } = placeChannels({
+      ...put,
+      parent,
+      dumps: (channel, value) => this.#dumps(channel, value),
+      read: (channel, checkpointId) => this.#tables.value({ ...key, checkpointId }, channel),
+    });
+    const { v, id, ts, channel_versions, versions_seen } = checkpoint;
     const row = {
       ...key,
       parentId: parentId ?? null,
-      checkpoint: this.#serde.dumps({
-        v: checkpoint.v,
-        id: checkpoint.id,
-        ts: checkpoint.ts,
-        channel_values: Object.fromEntries(unversioned),
-        channel_versions: checkpoint.channel_versions,
-        versions_seen: checkpoint.versions_seen,
-      }),
+      checkpoint: this.#serde.dumps({ v, id, ts, channel_values: unversioned, channel_versions, versions_seen }),
       metadata: this.#serde.dumps(metadata),
-      channels: Object.fromEntries(channels),
+      channels,
     };
-    this.#tables.insertCheckpoint(row, changed, this.#writer.runId);
-  }
-
-  #findVersion({ threadId, checkpointNs }: CheckpointKey, channel: string, version: string | number) {
-    return this.#tables.findVersion(threadId, checkpointNs, channel, version);
-  }
-
-  #isStored(key: CheckpointKey, channel: string, value: Stored): boolean {
-    const stored = this.#tables.value(key, channel);
-    if (stored === undefined || stored.type !== value.type) return false;
-    if (typeof stored.data === "string" || typeof value.data === "string") return stored.data === value.data;
-    return Buffer.compare(stored.data, value.data) === 0;
+    this.#tables.insertCheckpoint(row, stored, this.#writer.runId);
   }
 
   #dumps(channel: string, value: unknown): Stored {
@@ -185,7 +148,10 @@ export class CheckpointSaver extends SqliteSaver {
 
   #load(row: CheckpointRow): CheckpointTuple {
     const checkpoint = this.#read(row.checkpoint) as Checkpoint; // only `put` writes this column
-    for (const { channel, stored } of this.#tables.values(row)) {
+    const read = (channel: string, checkpointId: string) => this.#tables.value({ ...row, checkpointId }, channel);
+    for (const [channel, ref] of Object.entries(row.channels)) {
+      const stored = resolve(ref, channel, read);
+      if (stored === undefined) throw new Error(`checkpoint ${row.checkpointId}: the value of ${channel} is missing`);
       checkpoint.channel_values[channel] = this.#read(stored);
     }
     const parent = row.parentId === null ? undefined : { ...row, checkpointId: row.parentId };
@@ -212,10 +178,6 @@ export class CheckpointSaver extends SqliteSaver {
     checkpoint.channel_versions[TASKS] =
       versions.length > 0 ? maxChannelVersion(...versions) : this.getNextVersion(undefined);
   }
-}
-
-function isLoop(metadata: CheckpointMetadata): boolean {
-  return metadata.source === "loop" || metadata.source === "input";
 }
 
 function requireThread(config: RunnableConfig): Omit<CheckpointKey, "checkpointId"> {

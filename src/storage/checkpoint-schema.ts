@@ -2,7 +2,7 @@
  * The file of the checkpoints: opened, checked and brought to the newest version.
  *
  * - `checkpoints`: one row per superstep and namespace. `channels` says for each channel with a value its version and the
- *   checkpoint which stored that value: `{"messages": [3, "1ef…"]}`.
+ *   checkpoint which stored that value, `{"messages": [3, "1ef…"]}`, or a short value: `{"count": [4, null, "json", "1"]}`.
  * - `channel_values`: a channel's value, stored only by the checkpoint that changed it and shared by the later ones.
  * - `writes`: what tasks wrote at a checkpoint. The run is part of the key: a resumed task's new interrupt stands beside
  *   the one it replaces, so that taking the run back brings the old one to light again.
@@ -31,7 +31,6 @@ const MIGRATIONS = [
     checkpoint_ns TEXT NOT NULL,
     channel TEXT NOT NULL,
     checkpoint_id TEXT NOT NULL,
-    version,
     type TEXT NOT NULL,
     value BLOB NOT NULL,
     PRIMARY KEY (thread_id, checkpoint_ns, channel, checkpoint_id)

@@ -6,6 +6,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import type { Statement } from "better-sqlite3";
+import type { Channels, ChannelValue } from "./checkpoint-channels.js";
 import type { Stored } from "./serde.js";
 import type { SqliteDatabase } from "./sqlite.js";
 
@@ -20,16 +21,6 @@ export interface CheckpointRow extends CheckpointKey {
   readonly checkpoint: Stored;
   readonly metadata: Stored;
   readonly channels: Channels;
-}
-
-/** For each channel with a stored value: its version, and the checkpoint that stored the value. */
-export type Channels = Readonly<Record<string, ChannelRef>>;
-export type ChannelRef = readonly [version: string | number, checkpointId: string];
-
-export interface ChannelValue {
-  readonly channel: string;
-  readonly version: string | number;
-  readonly stored: Stored;
 }
 
 export interface WriteRow {
@@ -54,10 +45,8 @@ export interface CheckpointTables {
   /** Without an id the newest of the namespace. */
   find(threadId: string, checkpointNs: string, checkpointId: string | undefined): CheckpointRow | undefined;
   channels(key: CheckpointKey): Channels | undefined;
-  values(row: CheckpointRow): readonly Omit<ChannelValue, "version">[];
+  /** The value of `channel` that this checkpoint stored. */
   value(key: CheckpointKey, channel: string): Stored | undefined;
-  /** The checkpoint that last stored this version of the channel. */
-  findVersion(threadId: string, checkpointNs: string, channel: string, version: string | number): string | undefined;
   /** In the order of tasks, and of each task's writes. */
   writes(key: CheckpointKey): readonly WriteRow[];
   /** Newest first. */
@@ -86,17 +75,9 @@ export function prepareTables(connection: SqliteDatabase): CheckpointTables {
     `SELECT ${COLUMNS} FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? ORDER BY checkpoint_id DESC LIMIT 1`,
   );
   const findChannels = prepare<string>(`SELECT channels FROM checkpoints WHERE ${KEY}`).pluck();
-  const findValues = prepare<StoredRow & { channel: string }>(
-    `SELECT v.channel, v.type, v.value FROM json_each(?) AS ref JOIN channel_values AS v
-     ON v.thread_id = ? AND v.checkpoint_ns = ? AND v.channel = ref.key AND v.checkpoint_id = ref.value ->> 1`,
-  );
   const findValue = prepare<StoredRow>(
     `SELECT type, value FROM channel_values WHERE thread_id = ? AND checkpoint_ns = ? AND channel = ? AND checkpoint_id = ?`,
   );
-  const findVersion = prepare<string>(
-    `SELECT checkpoint_id FROM channel_values WHERE thread_id = ? AND checkpoint_ns = ? AND channel = ? AND version = ?
-     ORDER BY checkpoint_id DESC LIMIT 1`,
-  ).pluck();
   const findWrites = prepare<StoredRow & { taskId: string; idx: number; channel: string }>(
     `SELECT task_id AS taskId, idx, channel, type, value FROM writes WHERE ${KEY} ORDER BY task_id, idx, rowid`,
   );
@@ -105,8 +86,8 @@ export function prepareTables(connection: SqliteDatabase): CheckpointTables {
      type, checkpoint, metadata_type, metadata, channels) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   );
   const insertValue = prepare(
-    `INSERT OR REPLACE INTO channel_values (thread_id, checkpoint_ns, channel, checkpoint_id, version, type, value)
-     VALUES (?, ?, ?, ?, ?, ?, ?)`,
+    `INSERT OR REPLACE INTO channel_values (thread_id, checkpoint_ns, channel, checkpoint_id, type, value)
+     VALUES (?, ?, ?, ?, ?, ?)`,
   );
   const replaceWrite = prepare(
     `INSERT OR REPLACE INTO writes (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, run_id, channel, type, value)
@@ -127,15 +108,10 @@ export function prepareTables(connection: SqliteDatabase): CheckpointTables {
       const channels = findChannels.get(...columns(key));
       return channels === undefined ? undefined : JSON.parse(channels);
     },
-    values(row) {
-      const found = findValues.all(JSON.stringify(row.channels), row.threadId, row.checkpointNs);
-      return found.map(({ channel, ...stored }) => ({ channel, stored: toStored(stored) }));
-    },
     value(key, channel) {
       const found = findValue.get(key.threadId, key.checkpointNs, channel, key.checkpointId);
       return found && toStored(found);
     },
-    findVersion: (...args) => findVersion.get(...args),
     writes(key) {
       const latest = new Map<string, WriteRow>();
       for (const { taskId, idx, channel, ...stored } of findWrites.all(...columns(key))) {
@@ -151,8 +127,8 @@ export function prepareTables(connection: SqliteDatabase): CheckpointTables {
     },
     insertCheckpoint: connection.transaction((row: CheckpointRow, values: readonly ChannelValue[], runId: string) => {
       const { threadId, checkpointNs, checkpointId } = row;
-      for (const { channel, version, stored } of values) {
-        insertValue.run(threadId, checkpointNs, channel, checkpointId, version, stored.type, stored.data);
+      for (const { channel, stored } of values) {
+        insertValue.run(threadId, checkpointNs, channel, checkpointId, stored.type, stored.data);
       }
       const { checkpoint, metadata } = row;
       const content = [checkpoint.type, checkpoint.data, metadata.type, metadata.data, JSON.stringify(row.channels)];

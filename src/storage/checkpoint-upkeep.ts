@@ -1,5 +1,5 @@
 /** Deleting, copying and pruning checkpoints; each function is one transaction that leaves no unreachable row behind. */
-import type { Channels } from "./checkpoint-tables.js";
+import type { Channels } from "./checkpoint-channels.js";
 import type { SqliteDatabase } from "./sqlite.js";
 
 /** The task to which LangGraph books what no task wrote, such as a resume value for whoever asks first. */
@@ -40,7 +40,7 @@ export function prepareUpkeep(connection: SqliteDatabase): CheckpointUpkeep {
   const deleteUnreferencedValues = connection.prepare(
     `DELETE FROM channel_values WHERE thread_id = ?1 AND (checkpoint_ns, channel, checkpoint_id) NOT IN
        (SELECT c.checkpoint_ns, ref.key, ref.value ->> 1 FROM checkpoints AS c, json_each(c.channels) AS ref
-        WHERE c.thread_id = ?1)`,
+        WHERE c.thread_id = ?1 AND ref.value ->> 1 IS NOT NULL)`,
   );
   const deleteThread = ["checkpoints", "channel_values", "writes"].map((table) =>
     connection.prepare(`DELETE FROM ${table} WHERE thread_id = ?`),
@@ -79,7 +79,7 @@ const COPIED_COLUMNS = [
     "checkpoints",
     "checkpoint_ns, checkpoint_id, parent_checkpoint_id, run_id, type, checkpoint, metadata_type, metadata, channels",
   ],
-  ["channel_values", "checkpoint_ns, channel, checkpoint_id, version, type, value"],
+  ["channel_values", "checkpoint_ns, channel, checkpoint_id, type, value"],
   ["writes", "checkpoint_ns, checkpoint_id, task_id, idx, run_id, channel, type, value"],
 ] as const;
 

@@ -125,7 +125,8 @@ export type AdmitResult =
       readonly kind: "admitted";
       readonly run: Run;
       /** In-flight runs that now carry a cancel: running ones must be told. */
-      readonly cancelled: readonly { readonly runId: string; readonly status: RunStatus }[];
+      /** As they were before the cancel. */
+      readonly cancelled: readonly Run[];
     }
   /** The idempotency key was used before: the same run again. */
   | { readonly kind: "repeated"; readonly run: Run };
@@ -135,6 +136,8 @@ export interface RunOutcome {
   readonly error: RunError | null;
   /** null: the state did not change (nothing ran). */
   readonly projection: ThreadProjection | null;
+  /** The thread was made for this run only: it is marked for deletion in the same transaction. */
+  readonly deleteThread: boolean;
 }
 
 export const RUN_SELECT = [
@@ -180,11 +183,8 @@ export interface RunStore {
   listRollingBack(): Promise<readonly Run[]>;
   /** Marks a running run as being rolled back: durable before its first checkpoint is deleted. */
   markRollingBack(lease: Lease): Promise<boolean>;
-  /** Deletes the row of a rolled-back run and restores the thread's projection, in one transaction. */
-  removeRolledBack(
-    run: { readonly runId: string; readonly threadId: string },
-    projection: ThreadProjection,
-  ): Promise<void>;
+  /** Deletes the row of a rolled-back run; its thread is as before the run was admitted, in one transaction. */
+  removeRolledBack(run: { readonly runId: string; readonly threadId: string }): Promise<void>;
   /** Deletes the row of a finished run; false when it is in flight or missing. */
   remove(threadId: string, runId: string): Promise<boolean>;
   /** When the next pending run becomes due, epoch milliseconds. */

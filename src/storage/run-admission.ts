@@ -32,7 +32,13 @@ export async function admit(database: Database, request: AdmitRequest, now: numb
   const cancelled = action === null ? [] : await cancelAll(database, request.threadId, { action, now });
   // A rollback gives the thread back as it was before the cancelled run.
   const before = action === "rollback" ? ((await lockThread(database, request.threadId)) ?? thread) : thread;
-  const run = await insertRun(database, { run: admission.run, thread: before, now });
+  const free = inFlight.length === 0 && !before.reserved && admission.run.runAfter <= now;
+  const run = await insertRun(database, {
+    run: admission.run,
+    thread: before,
+    now,
+    claim: free ? request.claim : null,
+  });
   if (request.idempotency !== null) {
     await database
       .insertInto("idempotency_keys")
@@ -78,13 +84,18 @@ async function findRepeated(
   return toRun(row);
 }
 
-type LockedThread = Thread & { readonly metadataText: string };
+type LockedThread = Thread & { readonly metadataText: string; readonly reserved: boolean };
 
 async function lockThread(database: Database, threadId: string): Promise<LockedThread | undefined> {
   const row = await locked(
-    database.selectFrom("threads").select(THREAD_COLUMNS).where("thread_id", "=", threadId).where("deleting", "=", 0),
+    database
+      .selectFrom("threads")
+      .select([...THREAD_COLUMNS, "reserved_by"])
+      .where("thread_id", "=", threadId)
+      .where("deleting", "=", 0),
   ).executeTakeFirst();
-  return row === undefined ? undefined : { ...toThread(row), metadataText: row.metadata };
+  if (row === undefined) return undefined;
+  return { ...toThread(row), metadataText: row.metadata, reserved: row.reserved_by !== null };
 }
 
 async function createThread(
@@ -98,7 +109,7 @@ async function createThread(
   if (thread === undefined) {
     throw conflict(`thread ${JSON.stringify(draft.threadId)} is being deleted; try again in a moment`);
   }
-  return { metadataText: JSON.stringify(thread.metadata), ...thread };
+  return { metadataText: JSON.stringify(thread.metadata), reserved: false, ...thread };
 }
 
 /** Without the payloads, which a decision has no use for. */
@@ -132,15 +143,21 @@ async function cancelAll(
   return runs;
 }
 
-async function insertRun(
-  database: Database,
-  { run, thread, now }: { readonly run: NewRun; readonly thread: LockedThread; readonly now: number },
-): Promise<Run> {
-  const row = toRow(run, now);
+interface Insertion {
+  readonly run: NewRun;
+  readonly thread: LockedThread;
+  readonly now: number;
+  readonly claim: AdmitRequest["claim"];
+}
+
+async function insertRun(database: Database, { run, thread, now, claim }: Insertion): Promise<Run> {
+  const admitted = { ...run, ...(claim === null ? WAITING : CLAIMED), createdAt: now, updatedAt: now } as const;
   await database
     .insertInto("runs")
     .values({
-      ...row,
+      ...toRow(admitted),
+      worker_id: claim?.workerId ?? null,
+      lease_until: claim === null ? null : now + claim.leaseMs,
       rolling_back: 0,
       thread_metadata_before: thread.metadataText,
       thread_updated_at_before: thread.updatedAt,
@@ -155,5 +172,8 @@ async function insertRun(
     .where("thread_id", "=", run.threadId)
     .execute();
   if (changed) await reindexTerms(database, run.threadId, { before: thread.metadata, after: metadata });
-  return toRun(row);
+  return admitted;
 }
+
+const WAITING = { status: "pending", attempt: 0, fence: 0, cancelAction: null, error: null } as const;
+const CLAIMED = { ...WAITING, status: "running", attempt: 1, fence: 1 } as const;

@@ -2,7 +2,6 @@
 import { type RawBuilder, type Selectable, type SqlBool, sql } from "kysely";
 import type { JsonObject, Run, RunError, RunPayload } from "../core/model.js";
 import type { Schema } from "./database.js";
-import type { NewRun } from "./storage.js";
 
 export const RUN_COLUMNS = [
   "run_id",
@@ -47,23 +46,22 @@ export function toRun(row: RunRow): Run {
   };
 }
 
-/** The row of a run that nobody has claimed yet. */
-export function toRow(run: NewRun, now: number): RunRow {
+export function toRow(run: Run): RunRow {
   return {
     run_id: run.runId,
     thread_id: run.threadId,
     assistant_id: run.assistantId,
     graph_id: run.graphId,
-    created_at: now,
-    updated_at: now,
-    status: "pending",
+    created_at: run.createdAt,
+    updated_at: run.updatedAt,
+    status: run.status,
     metadata: JSON.stringify(run.metadata),
     multitask_strategy: run.multitaskStrategy,
     payload: JSON.stringify(run.payload),
-    attempt: 0,
-    fence: 0,
+    attempt: run.attempt,
+    fence: run.fence,
     run_after: run.runAfter,
-    cancel_action: null,
-    error: null,
+    cancel_action: run.cancelAction,
+    error: run.error === null ? null : JSON.stringify(run.error),
   };
 }

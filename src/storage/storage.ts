@@ -116,6 +116,8 @@ export interface AdmitRequest {
   /** Creates the thread in the same transaction when it does not exist; null: refuse as `decide` says. */
   readonly createThread: NewThread | null;
   readonly idempotency: { readonly key: string; readonly requestHash: string } | null;
+  /** Claims the run in the same transaction when it is due and its thread free: it is `running` when it comes back. */
+  readonly claim: { readonly workerId: string; readonly leaseMs: number } | null;
   /** Pure. Sees the locked thread (undefined when missing and not to be created) and its in-flight runs, oldest first. */
   readonly decide: (thread: Thread | undefined, inFlight: readonly InFlightRun[]) => Admission;
 }

@@ -84,6 +84,7 @@ describe("admission", () => {
         threadId: "t1",
         createThread: null,
         idempotency: null,
+        claim: null,
         decide: (thread, inFlight) => {
           seen.push(thread, inFlight);
           return { kind: "refuse", error: conflict("asked") };

@@ -106,6 +106,7 @@ export function admission(
     threadId: draft.threadId,
     createThread: newThread({ threadId: draft.threadId }),
     idempotency: null,
+    claim: null,
     decide: () => ({ kind: "insert", run: draft, cancelInFlight }),
     ...rest,
   };

@@ -38,6 +38,7 @@ import { migrate } from "./storage/migrations.js";
 import { SqlRunStore } from "./storage/runs.js";
 import { lockDataFolder, openSqlite } from "./storage/sqlite.js";
 import { SqlThreadStore } from "./storage/threads.js";
+import { createReservations } from "./threads/reservation.js";
 import { createThreadStateService } from "./threads/state.js";
 import { createThreadService } from "./threads/threads.js";
 
@@ -135,11 +136,19 @@ async function open(
       maxPendingPerThread: config.runs.maxPendingPerThread,
     },
   });
-  const state = createThreadStateService({ threads, host, wakeWorkers: () => signals.send("runs") });
+  const whileReserved = createReservations({
+    threads,
+    activeRun: (threadId) => manager.active(threadId),
+    wakeWorkers: () => signals.send("runs"),
+  });
+  const state = createThreadStateService({ threads, checkpoints, host, whileReserved });
   const threadService = createThreadService({
     threads,
+    runs,
     checkpoints,
+    bridge,
     state,
+    whileReserved,
     stopRuns: (threadId) => manager.stopThread(threadId),
   });
   const worker = createWorker({

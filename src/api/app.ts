@@ -4,12 +4,12 @@
  * Every answer carries `x-request-id`; every error is JSON `{detail, code}`; every request is one log line.
  */
 import { type Context, Hono } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { cors } from "hono/cors";
 import { GatewayError } from "../core/errors.js";
 import { newId } from "../core/ids.js";
 import type { Log } from "../core/log.js";
 import type { Metrics } from "../core/metrics.js";
+import { readBody } from "./body.js";
 import { answerFor } from "./errors.js";
 import { parseRequest, type Route } from "./route.js";
 
@@ -61,31 +61,42 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     observe(deps, context, startedAt);
   });
   app.use(corsOf(deps.cors));
-  app.use(
-    bodyLimit({
-      maxSize: deps.bodyLimit,
-      onError: () => {
-        throw new GatewayError("too_large", `the body is larger than ${deps.bodyLimit} bytes`);
-      },
-    }),
-  );
+  app.use(refuseForeignPages);
 
   for (const base of deps.basePaths) {
-    for (const route of deps.routes) mount(app, base, route);
+    for (const route of deps.routes) mount(app, base, route, deps.bodyLimit);
   }
 
   app.notFound((context) =>
     context.json({ detail: `no route ${context.req.method} ${context.req.path}`, code: "not_found" }, 404),
   );
   app.onError((error, context) => {
-    const { status, body, unexpected } = answerFor(error, deps.rejectStatus);
+    const busyStatus = RUN_TAGS.includes(context.get("route")?.tag ?? "") ? deps.rejectStatus : 409;
+    const { status, body, unexpected } = answerFor(error, busyStatus);
     if (unexpected) log.error({ err: error, requestId: context.get("requestId") }, "a request failed");
     return new Response(JSON.stringify(body), { status, headers: { "content-type": "application/json" } });
   });
   return app;
 }
 
-function mount(app: Hono<AppEnv>, base: string, route: Route): void {
+/** The routes that can refuse a run, for `compat.reject_status`. */
+const RUN_TAGS: readonly string[] = ["runs", "stateless runs"];
+
+/**
+ * Without CORS a browser hides the answer from a foreign page, but has sent the request: text needs no preflight, and a
+ * gateway on this machine would run a graph for any page that its user looks at. Browsers say where a request is from.
+ */
+async function refuseForeignPages(context: Context<AppEnv>, next: () => Promise<void>): Promise<void> {
+  const origin = context.req.header("origin");
+  const site = context.req.header("sec-fetch-site");
+  const isForeign = origin !== undefined && (site === "cross-site" || site === "same-site");
+  if (isForeign && !context.res.headers.has("access-control-allow-origin")) {
+    throw new GatewayError("forbidden", `pages of ${origin} may not use this gateway: see server.cors`);
+  }
+  await next();
+}
+
+function mount(app: Hono<AppEnv>, base: string, route: Route, bodyLimit: number): void {
   const path = `${base === "/" ? "" : base}${route.path.replace(/\{(\w+)\}/g, ":$1")}`;
   app.on(route.method.toUpperCase(), path, async (context) => {
     const { req } = context;
@@ -95,7 +106,7 @@ function mount(app: Hono<AppEnv>, base: string, route: Route): void {
     const parsed = await parseRequest(route, {
       params,
       query: req.queries(),
-      readBody: () => req.text(),
+      readBody: () => readBody(req.raw, bodyLimit),
     });
     const raw = req.raw;
     return route.handle({

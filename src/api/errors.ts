@@ -5,6 +5,7 @@ import { type ErrorCode, GatewayError, invalid } from "../core/errors.js";
 const STATUS: Record<ErrorCode, number> = {
   bad_request: 400,
   unauthenticated: 401,
+  forbidden: 403,
   not_found: 404,
   conflict: 409,
   thread_busy: 409,
@@ -22,11 +23,11 @@ export interface ErrorAnswer {
 
 /**
  * The answer for anything thrown while a request was served; `unexpected` marks bugs, whose text stays in the log.
- * `rejectStatus` is what a refused double-texting run answers with (`compat.reject_status`).
+ * `busyStatus` is what a thread that is busy answers with (`compat.reject_status`).
  */
-export function answerFor(thrown: unknown, rejectStatus: number): ErrorAnswer & { readonly unexpected: boolean } {
+export function answerFor(thrown: unknown, busyStatus: number): ErrorAnswer & { readonly unexpected: boolean } {
   if (thrown instanceof GatewayError) {
-    const status = thrown.code === "thread_busy" ? rejectStatus : STATUS[thrown.code];
+    const status = thrown.code === "thread_busy" ? busyStatus : STATUS[thrown.code];
     return { status, body: { detail: thrown.message, code: thrown.code, ...thrown.details }, unexpected: false };
   }
   return { status: 500, body: { detail: "internal error", code: "internal" }, unexpected: true };

@@ -114,7 +114,7 @@ function parseJsonBody(text: string): unknown {
   return value;
 }
 
-/** Refuses nesting that recursive code could not follow, and keys that would reach an object's prototype. */
+/** Refuses nesting that recursive code cannot follow, keys that reach an object's prototype, numbers that JSON loses. */
 function refuseHostileShape(value: unknown): void {
   let level: unknown[] = [value];
   for (let depth = 0; level.length > 0; depth++) {
@@ -125,6 +125,7 @@ function refuseHostileShape(value: unknown): void {
       if (Object.hasOwn(item, "__proto__")) throw invalid('the body has a member "__proto__"');
       for (const child of Object.values(item)) {
         if (typeof child === "object" && child !== null) next.push(child);
+        else if (child === Infinity || child === -Infinity) throw invalid("the body has a number beyond 1.8e308");
       }
     }
     level = next;

@@ -183,7 +183,7 @@ export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Rou
           ...(body.metadata ? { metadata: body.metadata } : {}),
           ...(body.ttl ? { ttl: body.ttl } : {}),
         });
-        return headers.get("prefer") === "return=minimal" ? noContent() : json(renderThread(patched));
+        return prefersMinimal(headers) ? noContent() : json(renderThread(patched));
       },
     }),
     route({
@@ -312,6 +312,12 @@ export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Rou
       },
     }),
   ];
+}
+
+/** RFC 7240: preferences are a list, in any case. */
+function prefersMinimal(headers: Headers): boolean {
+  const preferences = headers.get("prefer")?.toLowerCase().split(",") ?? [];
+  return preferences.some((preference) => preference.trim() === "return=minimal");
 }
 
 /** A checkpoint id, a checkpoint, or a config that holds one. */

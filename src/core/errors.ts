@@ -13,6 +13,7 @@ export type ErrorCode =
   | "unsupported"
   | "too_large"
   | "unauthenticated"
+  | "forbidden"
   | "too_many_requests"
   | "unavailable";
 
@@ -43,6 +44,17 @@ export function invalid(message: string, details?: JsonObject): GatewayError {
 
 export function conflict(message: string, details?: JsonObject): GatewayError {
   return new GatewayError("conflict", message, details);
+}
+
+/** A thread that runs occupy, with the one that a client can wait for or cancel. */
+export function threadBusy(
+  message: string,
+  active: { readonly runId: string; readonly status: string; readonly createdAt: number },
+): GatewayError {
+  const { runId, status, createdAt } = active;
+  return new GatewayError("thread_busy", message, {
+    active_run: { run_id: runId, status, created_at: new Date(createdAt).toISOString() },
+  });
 }
 
 /** A known option that heddle does not support: refused, never ignored. */

@@ -1,5 +1,5 @@
 /** What happens when a run is asked for on a thread: pure, so that every cell of the table can be tested. */
-import { GatewayError } from "../core/errors.js";
+import { GatewayError, threadBusy } from "../core/errors.js";
 import type { CancelAction, MultitaskStrategy } from "../core/model.js";
 import type { InFlightRun } from "../storage/storage.js";
 
@@ -23,7 +23,7 @@ export function decideMultitask(
   if (active === undefined) return { kind: "admit", cancel: null };
   switch (strategy) {
     case "reject":
-      return { kind: "refuse", error: threadBusy(active) };
+      return { kind: "refuse", error: threadBusy(BUSY, active) };
     case "interrupt":
     case "rollback":
       return { kind: "admit", cancel: strategy };
@@ -34,19 +34,7 @@ export function decideMultitask(
   }
 }
 
-function threadBusy(active: InFlightRun): GatewayError {
-  return new GatewayError(
-    "thread_busy",
-    "Thread is already running a task. Wait for it to finish or choose a different multitask strategy.",
-    {
-      active_run: {
-        run_id: active.runId,
-        status: active.status,
-        created_at: new Date(active.createdAt).toISOString(),
-      },
-    },
-  );
-}
+const BUSY = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy.";
 
 function tooManyPending(limit: number): GatewayError {
   return new GatewayError("too_many_requests", `the thread has ${limit} pending runs already; wait for some to finish`);

@@ -1,10 +1,11 @@
 /** Threads as clients manage them: create, find, change, copy, prune, delete. Their state is `state.ts`'s subject. */
-import { randomUUID } from "node:crypto";
-import { conflict, GatewayError, invalid, notFound } from "../core/errors.js";
+import type { StreamBridge } from "../bridge/bridge.js";
+import { badRequest, conflict, GatewayError, notFound, unsupported } from "../core/errors.js";
 import { newId } from "../core/ids.js";
 import type { JsonObject, ThreadTtl } from "../core/model.js";
 import type { StateUpdate } from "../graphs/host.js";
-import type { Checkpoints, Page, ThreadFilter, ThreadStore, ThreadWithValues } from "../storage/storage.js";
+import type { Checkpoints, Page, RunStore, ThreadFilter, ThreadStore, ThreadWithValues } from "../storage/storage.js";
+import type { WhileReserved } from "./reservation.js";
 import type { ThreadStateService } from "./state.js";
 
 export type TtlRequest = Omit<ThreadTtl, "expiresAt">;
@@ -40,11 +41,14 @@ export interface ThreadService {
 
 export function createThreadService(deps: {
   readonly threads: ThreadStore;
+  readonly runs: Pick<RunStore, "list">;
   readonly checkpoints: Checkpoints;
+  readonly bridge: Pick<StreamBridge, "drop">;
   readonly state: ThreadStateService;
+  readonly whileReserved: WhileReserved;
   readonly stopRuns: (threadId: string) => Promise<void>;
 }): ThreadService {
-  const { threads, checkpoints, state, stopRuns } = deps;
+  const { threads, checkpoints, state, whileReserved } = deps;
 
   async function requireThread(threadId: string): Promise<ThreadWithValues> {
     const thread = await threads.get(threadId);
@@ -56,26 +60,25 @@ export function createThreadService(deps: {
   async function finishDeletion(threadId: string): Promise<void> {
     checkpoints.deleteThread(threadId);
     checkpoints.sync();
+    const runIds = await runsOf(threadId);
     await threads.remove(threadId);
+    for (const runId of runIds) await deps.bridge.drop(runId); // a finished run's log would be served for a while yet
+  }
+
+  async function runsOf(threadId: string): Promise<readonly string[]> {
+    const limit = 1_000;
+    const runIds: string[] = [];
+    for (;;) {
+      const { rows } = await deps.runs.list(threadId, { limit, offset: runIds.length });
+      runIds.push(...rows.map(({ runId }) => runId));
+      if (rows.length < limit) return runIds;
+    }
   }
 
   async function remove(threadId: string): Promise<void> {
     if (!(await threads.markDeleting(threadId))) throw notFound("thread", threadId);
-    await stopRuns(threadId);
+    await deps.stopRuns(threadId);
     await finishDeletion(threadId);
-  }
-
-  /** Runs `work` while no run of the thread can start. */
-  async function whileReserved<T>(threadId: string, work: () => Promise<T>): Promise<T> {
-    const owner = randomUUID();
-    const answer = await threads.reserve(threadId, owner);
-    if (answer === "missing") throw notFound("thread", threadId);
-    if (answer === "busy") throw conflict(`thread ${threadId} is busy`);
-    try {
-      return await work();
-    } finally {
-      await threads.release(threadId, owner);
-    }
   }
 
   return {
@@ -88,7 +91,7 @@ export function createThreadService(deps: {
       const threadId = draft.threadId ?? newId();
       const graphId = draft.metadata.graph_id;
       if (draft.supersteps.length > 0 && typeof graphId !== "string") {
-        throw invalid("supersteps need metadata.graph_id: the graph that the imported state belongs to");
+        throw badRequest("supersteps need metadata.graph_id: the graph that the imported state belongs to");
       }
       const created = await threads.create({ threadId, metadata: draft.metadata, ttl: draft.ttl });
       if (created === undefined) {
@@ -111,15 +114,17 @@ export function createThreadService(deps: {
     },
 
     async copy(sourceId) {
-      return whileReserved(sourceId, async () => {
-        const source = await requireThread(sourceId);
+      const copied = whileReserved(sourceId, async () => {
         const threadId = newId();
-        checkpoints.copyThread(sourceId, threadId);
-        checkpoints.sync();
-        await threads.create({ threadId, metadata: source.metadata, ttl: null });
-        await threads.saveProjection(threadId, await state.projection(threadId, source));
+        try {
+          await copyTo(threadId, await requireThread(sourceId));
+        } catch (error) {
+          await finishDeletion(threadId); // half a copy is none
+          throw error;
+        }
         return requireThread(threadId);
-      }).catch((error: unknown) => {
+      });
+      return copied.catch((error: unknown) => {
         // The Platform answers 409 for a source that does not exist (api.md T8).
         throw error instanceof GatewayError && error.code === "not_found" ? conflict(error.message) : error;
       });
@@ -137,6 +142,22 @@ export function createThreadService(deps: {
       for (const threadId of await threads.listDeleting()) await finishDeletion(threadId);
     },
   };
+
+  /** The copy shows what its source shows; where its next step is, its own state says. */
+  async function copyTo(threadId: string, source: ThreadWithValues): Promise<void> {
+    checkpoints.copyThread(source.threadId, threadId);
+    checkpoints.sync();
+    await threads.create({ threadId, metadata: source.metadata, ttl: null });
+    const [before, after] = await Promise.all(
+      [source.threadId, threadId].map((id) => state.get(id, null, { subgraphs: false })),
+    );
+    if (before?.checkpoint && !after?.checkpoint) {
+      throw unsupported("copy", "the graph of this thread keeps its state in a checkpointer of its own");
+    }
+    if (source.stateUpdatedAt === null) return;
+    const { valuesJson, interrupts } = source;
+    await threads.saveProjection(threadId, { valuesJson, interrupts, next: after?.next ?? [] });
+  }
 
   async function pruneOne(threadId: string, strategy: ThreadTtl["strategy"]): Promise<boolean> {
     try {

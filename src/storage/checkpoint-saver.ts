@@ -38,6 +38,7 @@ export interface SaverDeps {
   readonly tables: CheckpointTables;
   readonly serde: Serde;
   readonly writer: Writer;
+  readonly deleteThread: (threadId: string) => void;
 }
 
 interface Put {
@@ -52,12 +53,14 @@ export class CheckpointSaver extends SqliteSaver {
   readonly #tables: CheckpointTables;
   readonly #serde: Serde;
   readonly #writer: Writer;
+  readonly #deleteThread: (threadId: string) => void;
 
-  constructor({ connection, tables, serde, writer }: SaverDeps) {
+  constructor({ connection, tables, serde, writer, deleteThread }: SaverDeps) {
     super(connection, serde);
     this.#tables = tables;
     this.#serde = serde;
     this.#writer = writer;
+    this.#deleteThread = deleteThread;
   }
 
   /** The tables exist: the file was migrated when it was opened. */
@@ -116,6 +119,11 @@ export class CheckpointSaver extends SqliteSaver {
     const isSpecial = writes.every(([channel]) => channel in WRITES_IDX_MAP);
     this.#tables.insertWrites(key, rows, this.#writer.runId, isSpecial ? "replace" : "keep");
     this.#writer.onWrites(key, taskId, writes);
+  }
+
+  override async deleteThread(threadId: string): Promise<void> {
+    this.#writer.assertOpen();
+    this.#deleteThread(threadId);
   }
 
   #insert(put: Put): void {

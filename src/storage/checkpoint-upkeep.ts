@@ -17,8 +17,8 @@ export interface CheckpointUpkeep {
 export function prepareUpkeep(connection: SqliteDatabase): CheckpointUpkeep {
   const hasRun = connection
     .prepare<unknown[], number>(
-      `SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = ?1 AND run_id = ?2 AND run_id <> '')
-          OR EXISTS (SELECT 1 FROM writes WHERE thread_id = ?1 AND run_id = ?2 AND run_id <> '')`,
+      `SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = @thread AND run_id = @run AND run_id <> '')
+          OR EXISTS (SELECT 1 FROM writes WHERE thread_id = @thread AND run_id = @run AND run_id <> '')`,
     )
     .pluck();
   const dropTakenResume = connection.prepare(
@@ -31,44 +31,44 @@ export function prepareUpkeep(connection: SqliteDatabase): CheckpointUpkeep {
            AND taken.task_id <> '${NULL_TASK}' AND taken.channel = '__resume__')`,
   );
   const deleteWritesOfRun = connection.prepare(
-    `DELETE FROM writes WHERE thread_id = ?1 AND ((run_id = ?2 AND run_id <> '') OR (checkpoint_ns, checkpoint_id) IN
-       (SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = ?1 AND run_id = ?2 AND run_id <> ''))`,
+    `DELETE FROM writes WHERE thread_id = @thread AND ((run_id = @run AND run_id <> '') OR (checkpoint_ns, checkpoint_id) IN
+       (SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = @thread AND run_id = @run AND run_id <> ''))`,
   );
   const deleteCheckpointsOfRun = connection.prepare(
-    "DELETE FROM checkpoints WHERE thread_id = ? AND run_id = ? AND run_id <> ''",
+    "DELETE FROM checkpoints WHERE thread_id = @thread AND run_id = @run AND run_id <> ''",
   );
   const deleteUnreferencedValues = connection.prepare(
-    `DELETE FROM channel_values WHERE thread_id = ?1 AND (checkpoint_ns, channel, checkpoint_id) NOT IN
+    `DELETE FROM channel_values WHERE thread_id = @thread AND (checkpoint_ns, channel, checkpoint_id) NOT IN
        (SELECT c.checkpoint_ns, ref.key, ref.value ->> 1 FROM checkpoints AS c, json_each(c.channels) AS ref
-        WHERE c.thread_id = ?1 AND ref.value ->> 1 IS NOT NULL)`,
+        WHERE c.thread_id = @thread AND ref.value ->> 1 IS NOT NULL)`,
   );
   const deleteThread = ["checkpoints", "channel_values", "writes"].map((table) =>
     connection.prepare(`DELETE FROM ${table} WHERE thread_id = ?`),
   );
   const copyThread = COPIED_COLUMNS.map(([table, columns]) =>
     connection.prepare(
-      `INSERT INTO ${table} (thread_id, ${columns}) SELECT ?2, ${columns} FROM ${table} WHERE thread_id = ?1 ORDER BY rowid`,
+      `INSERT INTO ${table} (thread_id, ${columns}) SELECT @to, ${columns} FROM ${table} WHERE thread_id = @thread ORDER BY rowid`,
     ),
   );
   const prune = preparePrune(connection);
 
   return {
-    hasRun: (threadId, runId) => hasRun.get(threadId, runId) === 1,
+    hasRun: (threadId, runId) => hasRun.get({ thread: threadId, run: runId }) === 1,
     dropTakenResume: (threadId) => void dropTakenResume.run(threadId),
     deleteRun: connection.transaction((threadId: string, runId: string) => {
-      deleteWritesOfRun.run(threadId, runId);
-      const { changes } = deleteCheckpointsOfRun.run(threadId, runId);
-      if (changes > 0) deleteUnreferencedValues.run(threadId);
+      deleteWritesOfRun.run({ thread: threadId, run: runId });
+      const { changes } = deleteCheckpointsOfRun.run({ thread: threadId, run: runId });
+      if (changes > 0) deleteUnreferencedValues.run({ thread: threadId });
     }),
     deleteThread: connection.transaction((threadId: string) => {
       for (const statement of deleteThread) statement.run(threadId);
     }),
     copyThread: connection.transaction((from: string, to: string) => {
-      for (const statement of copyThread) statement.run(from, to);
+      for (const statement of copyThread) statement.run({ thread: from, to });
     }),
     pruneToLatest: connection.transaction((threadId: string) => {
       prune(threadId);
-      deleteUnreferencedValues.run(threadId);
+      deleteUnreferencedValues.run({ thread: threadId });
     }),
   };
 }
@@ -106,12 +106,12 @@ function preparePrune(connection: SqliteDatabase): (threadId: string) => void {
     `SELECT parent_checkpoint_id AS parentId, channels FROM checkpoints
      WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?`,
   );
-  const isDropped = "(checkpoint_ns, checkpoint_id) NOT IN (SELECT value ->> 0, value ->> 1 FROM json_each(?2))";
-  const deleteWrites = connection.prepare(`DELETE FROM writes WHERE thread_id = ?1 AND ${isDropped}`);
-  const deleteCheckpoints = connection.prepare(`DELETE FROM checkpoints WHERE thread_id = ?1 AND ${isDropped}`);
+  const isDropped = "(checkpoint_ns, checkpoint_id) NOT IN (SELECT value ->> 0, value ->> 1 FROM json_each(@kept))";
+  const deleteWrites = connection.prepare(`DELETE FROM writes WHERE thread_id = @thread AND ${isDropped}`);
+  const deleteCheckpoints = connection.prepare(`DELETE FROM checkpoints WHERE thread_id = @thread AND ${isDropped}`);
   const cutParents = connection.prepare(
-    `UPDATE checkpoints SET parent_checkpoint_id = NULL WHERE thread_id = ?1 AND parent_checkpoint_id IS NOT NULL
-       AND (checkpoint_ns, parent_checkpoint_id) NOT IN (SELECT value ->> 0, value ->> 1 FROM json_each(?2))`,
+    `UPDATE checkpoints SET parent_checkpoint_id = NULL WHERE thread_id = @thread AND parent_checkpoint_id IS NOT NULL
+       AND (checkpoint_ns, parent_checkpoint_id) NOT IN (SELECT value ->> 0, value ->> 1 FROM json_each(@kept))`,
   );
 
   /** A delta channel's value is made from the writes since its last snapshot: up to there ancestors stay. */
@@ -135,7 +135,7 @@ function preparePrune(connection: SqliteDatabase): (threadId: string) => void {
       .filter((head) => rootId === undefined || head.rootId === rootId || isLasting(head.checkpointNs))
       .flatMap((head) => keptOf(threadId, head).map((checkpointId) => [head.checkpointNs, checkpointId]));
     for (const statement of [deleteWrites, deleteCheckpoints, cutParents]) {
-      statement.run(threadId, JSON.stringify(kept));
+      statement.run({ thread: threadId, kept: JSON.stringify(kept) });
     }
   };
 }

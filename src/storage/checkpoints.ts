@@ -20,12 +20,13 @@ import type { Checkpoints } from "./storage.js";
 export function openCheckpoints(file: string): Checkpoints {
   const connection = openCheckpointFile(file);
   const tables = prepareTables(connection);
+  const upkeep = prepareUpkeep(connection);
   const serdes = new WeakMap<MessageKit, Serde>();
 
   const createSaver = (kit: MessageKit, writer: Writer): CheckpointSaver => {
     const serde = serdes.get(kit) ?? createSerde(kit);
     serdes.set(kit, serde);
-    return new CheckpointSaver({ connection, tables, serde, writer });
+    return new CheckpointSaver({ connection, tables, serde, writer, deleteThread: upkeep.deleteThread });
   };
 
   return {
@@ -38,7 +39,7 @@ export function openCheckpoints(file: string): Checkpoints {
       };
     },
     saver: (kit) => createSaver(kit, OUTSIDE_OF_RUNS),
-    ...prepareUpkeep(connection),
+    ...upkeep,
     sync: prepareSync(connection),
     close: () => void connection.close(),
   };

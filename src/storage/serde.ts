@@ -28,7 +28,7 @@ export interface Serde extends SerializerProtocol {
 }
 
 /** Deeper values are refused: `JSON.stringify` and the reader recurse, and must never exhaust the stack. */
-export const MAX_DEPTH = 2_000;
+export const MAX_DEPTH = 1_000;
 
 /** From this depth on the encoder looks for cycles; above it they only cost a few repeated levels. */
 const CYCLE_CHECK_DEPTH = 64;
@@ -288,8 +288,7 @@ function reviveError([, name, message, ...cause]: readonly unknown[]): Error {
 
 /** The constructor rewrites nested plain data that looks like a Send, so the stored members are put back as they were. */
 function reviveCommand(members: Record<string, unknown>, kit: MessageKit): object {
-  const { goto, ...rest } = members;
-  return Object.assign(new kit.Command(rest), { goto });
+  return Object.assign(new kit.Command(members), members);
 }
 
 function isTag(value: unknown): boolean {

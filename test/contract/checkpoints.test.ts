@@ -1,23 +1,174 @@
+import { Annotation, Command, END, START, StateGraph } from "@langchain/langgraph";
+import { type BaseCheckpointSaver, emptyCheckpoint, uuid6 } from "@langchain/langgraph-checkpoint";
+import { SqliteSaver } from "@langchain/langgraph-checkpoint-sqlite";
 import { deltaChannelHistoryTests, validate } from "@langchain/langgraph-checkpoint-validation";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { hostKit } from "../../src/core/kit.js";
 import { openCheckpoints } from "../../src/storage/checkpoints.js";
 import type { Checkpoints } from "../../src/storage/storage.js";
+import {
+  parallelQuestions,
+  sequence,
+  THREAD,
+  twoApprovals,
+  twoQuestions,
+  withSubgraph,
+} from "../support/checkpoint-graphs.js";
+import { dump, logOf, runOf } from "../support/checkpoint-rows.js";
 
 // The validation package expects its test runner's functions as globals.
 Object.assign(globalThis, { describe, it, expect, beforeAll, beforeEach, afterAll, afterEach });
 
 for (const kind of ["outside of runs", "of a run"] as const) {
-  let checkpoints: Checkpoints;
+  let validated: Checkpoints;
   const initializer = {
     checkpointerName: `heddle, a saver ${kind}`,
     createCheckpointer() {
-      checkpoints = openCheckpoints(":memory:");
-      if (kind === "outside of runs") return checkpoints.saver(hostKit);
-      return checkpoints.forRun({ threadId: "thread-1", runId: "run-1" }, hostKit).saver;
+      validated = openCheckpoints(":memory:");
+      return kind === "outside of runs" ? validated.saver(hostKit) : runOf(validated, "run-1").saver;
     },
-    destroyCheckpointer: () => checkpoints.close(),
+    destroyCheckpointer: () => validated.close(),
   };
   validate(initializer);
   deltaChannelHistoryTests(initializer);
 }
+
+let checkpoints: Checkpoints;
+
+beforeEach(() => {
+  checkpoints = openCheckpoints(":memory:");
+});
+
+afterEach(() => {
+  checkpoints.close();
+});
+
+const INPUT = { log: ["in"] };
+
+describe("a run's saver", () => {
+  it("is LangGraph's SqliteSaver", () => {
+    expect(runOf(checkpoints, "r1").saver).toBeInstanceOf(SqliteSaver);
+  });
+
+  it("stamps its run on every checkpoint and write, those of subgraphs included", async () => {
+    const first = runOf(checkpoints, "r1");
+    await withSubgraph(first.saver).invoke(INPUT, THREAD);
+    expect(dump(checkpoints).checkpoints.length).toBeGreaterThan(4);
+    expect(new Set(dump(checkpoints).checkpoints.map((row) => row.run_id))).toEqual(new Set(["r1"]));
+    expect(new Set(dump(checkpoints).writes.map((row) => row.run_id))).toEqual(new Set(["r1"]));
+    expect(dump(checkpoints).checkpoints.some((row) => row.checkpoint_ns !== "")).toBe(true);
+
+    await withSubgraph(runOf(checkpoints, "r2").saver).invoke(new Command({ resume: "yes" }), THREAD);
+    const added = dump(checkpoints).checkpoints.filter((row) => row.run_id !== "r1");
+    expect(added.length).toBeGreaterThan(0);
+    expect(new Set(added.map((row) => row.run_id))).toEqual(new Set(["r2"]));
+    // The subgraph hands back the whole log that it was given.
+    expect(await logOf(checkpoints.saver(hostKit))).toEqual([
+      ...["in", "before"],
+      ...["in", "before", "inner", "inner question=yes"],
+    ]);
+  });
+
+  it("refuses every write once it is closed, and still reads", async () => {
+    const run = runOf(checkpoints, "r1");
+    await sequence(run.saver).invoke(INPUT, THREAD);
+    const before = dump(checkpoints);
+    run.close();
+    const head = await run.saver.getTuple(THREAD);
+    if (head === undefined) throw new Error("nothing was stored");
+    const put = run.saver.put(
+      head.config,
+      { ...emptyCheckpoint(), id: uuid6(9) },
+      { source: "loop", step: 9, parents: {} },
+      {},
+    );
+    await expect(put).rejects.toThrow("run r1 is over");
+    await expect(run.saver.putWrites(head.config, [["log", ["late"]]], "task")).rejects.toThrow("run r1 is over");
+    await expect(sequence(run.saver).invoke(INPUT, THREAD)).rejects.toThrow("run r1 is over");
+    expect(dump(checkpoints)).toEqual(before);
+  });
+
+  it("keeps bytes in pending writes as bytes", async () => {
+    const { saver } = runOf(checkpoints, "r1");
+    const config = await saver.put(
+      THREAD,
+      { ...emptyCheckpoint(), id: uuid6(1) },
+      { source: "input", step: -1, parents: {} },
+      {},
+    );
+    const bytes = Uint8Array.from([0, 255, 254, 10, 0]);
+    await saver.putWrites(
+      config,
+      [
+        ["file", bytes],
+        ["nested", { bytes }],
+      ],
+      "task",
+    );
+    const tuple = await saver.getTuple(config);
+    expect(tuple?.pendingWrites).toStrictEqual([
+      ["task", "file", bytes],
+      ["task", "nested", { bytes }],
+    ]);
+  });
+
+  it("fails the run whose state refers to itself, and no other", async () => {
+    const circular: Record<string, unknown> = {};
+    circular.self = circular;
+    const State = Annotation.Root({ value: Annotation<unknown>() });
+    const graph = (checkpointer: BaseCheckpointSaver, value: unknown) =>
+      new StateGraph(State)
+        .addNode("n", () => ({ value }))
+        .addEdge(START, "n")
+        .addEdge("n", END)
+        .compile({ checkpointer });
+    const broken = graph(runOf(checkpoints, "r1").saver, circular).invoke({ value: 1 }, THREAD);
+    await expect(broken).rejects.toThrow(/channel "value": .*refers to itself/);
+    await expect(graph(runOf(checkpoints, "r2").saver, "fine").invoke({ value: 1 }, THREAD)).resolves.toEqual({
+      value: "fine",
+    });
+  });
+});
+
+describe("the interrupts of a run", () => {
+  it("are those it wrote in the root, by task, as plain JSON", async () => {
+    const run = runOf(checkpoints, "r1");
+    await withSubgraph(run.saver).invoke(INPUT, THREAD);
+    const state = await withSubgraph(checkpoints.saver(hostKit)).getState(THREAD);
+    const task = state.tasks[0];
+    expect(run.interrupts()).toEqual({ [task?.id ?? ""]: [{ id: expect.any(String), value: "inner question" }] });
+    expect(task?.interrupts).toEqual(Object.values(run.interrupts())[0]);
+  });
+
+  it("follow a task that asks again, and forget one that ended", async () => {
+    await twoQuestions(runOf(checkpoints, "r1").saver).invoke(INPUT, THREAD);
+    const second = runOf(checkpoints, "r2");
+    await twoQuestions(second.saver).invoke(new Command({ resume: "one" }), THREAD);
+    expect(Object.values(second.interrupts())).toEqual([[{ id: expect.any(String), value: "q2" }]]);
+    const third = runOf(checkpoints, "r3");
+    await twoQuestions(third.saver).invoke(new Command({ resume: "two" }), THREAD);
+    expect(third.interrupts()).toEqual({});
+    expect(await logOf(third.saver)).toEqual(["in", "one/two"]);
+  });
+
+  it("are of every task that still waits", async () => {
+    const first = runOf(checkpoints, "r1");
+    await parallelQuestions(first.saver).invoke(INPUT, THREAD);
+    const asked = Object.values(first.interrupts()).flat();
+    expect(asked.map(({ value }) => value).sort()).toEqual(["qx", "qy"]);
+    const answered = asked.find(({ value }) => value === "qx");
+    const second = runOf(checkpoints, "r2");
+    await parallelQuestions(second.saver).invoke(new Command({ resume: { [answered?.id ?? ""]: "x" } }), THREAD);
+    expect(
+      Object.values(second.interrupts())
+        .flat()
+        .map(({ value }) => value),
+    ).toEqual(["qy"]);
+  });
+
+  it("are known with durability exit, too", async () => {
+    const run = runOf(checkpoints, "r1");
+    await twoApprovals(run.saver).invoke(INPUT, { ...THREAD, durability: "exit" });
+    expect(Object.values(run.interrupts()).flat()).toEqual([{ id: expect.any(String), value: "q1" }]);
+  });
+});

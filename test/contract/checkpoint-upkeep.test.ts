@@ -1,0 +1,158 @@
+import { Annotation, Command, DeltaChannel, END, START, StateGraph } from "@langchain/langgraph";
+import type { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { hostKit } from "../../src/core/kit.js";
+import { openCheckpoints } from "../../src/storage/checkpoints.js";
+import type { Checkpoints } from "../../src/storage/storage.js";
+import {
+  type BuildGraph,
+  parallel,
+  parallelQuestions,
+  sequence,
+  THREAD,
+  twoApprovals,
+  twoQuestions,
+  withSubgraph,
+} from "../support/checkpoint-graphs.js";
+import { collect, dump, logOf, runOf } from "../support/checkpoint-rows.js";
+
+let checkpoints: Checkpoints;
+
+beforeEach(() => {
+  checkpoints = openCheckpoints(":memory:");
+});
+
+afterEach(() => {
+  checkpoints.close();
+});
+
+const INPUT = { log: ["in"] };
+
+describe("taking a run back", () => {
+  const graphs: Record<string, BuildGraph> = {
+    sequence,
+    twoApprovals,
+    twoQuestions,
+    parallel,
+    parallelQuestions,
+    withSubgraph,
+  };
+  for (const durability of ["sync", "async", "exit"] as const) {
+    for (const [name, graph] of Object.entries(graphs)) {
+      it(`leaves the rows as they were: ${name}, durability ${durability}`, async () => {
+        const config = { ...THREAD, durability };
+        const first = runOf(checkpoints, "r1");
+        await graph(first.saver).invoke(INPUT, config);
+        const waiting = Object.values(first.interrupts()).flat();
+        const before = dump(checkpoints);
+        const answers = Object.fromEntries(waiting.slice(0, 1).map(({ id }) => [id, "yes"]));
+        const second = graph(runOf(checkpoints, "r2").saver);
+        if (waiting.length > 0) await second.invoke(new Command({ resume: answers }), config);
+        else await second.invoke({ log: ["more"] }, config);
+        expect(dump(checkpoints)).not.toEqual(before);
+        expect(checkpoints.hasRun("thread", "r2")).toBe(true);
+        checkpoints.deleteRun("thread", "r2");
+        expect(dump(checkpoints)).toEqual(before);
+        expect(checkpoints.hasRun("thread", "r2")).toBe(false);
+      });
+    }
+  }
+
+  it("brings back the question that it had answered", async () => {
+    await twoQuestions(runOf(checkpoints, "r1").saver).invoke(INPUT, THREAD);
+    await twoQuestions(runOf(checkpoints, "r2").saver).invoke(new Command({ resume: "wrong" }), THREAD);
+    checkpoints.deleteRun("thread", "r2");
+    const third = runOf(checkpoints, "r3");
+    await twoQuestions(third.saver).invoke(new Command({ resume: "right" }), THREAD);
+    await twoQuestions(third.saver).invoke(new Command({ resume: "end" }), THREAD);
+    expect(await logOf(third.saver)).toEqual(["in", "right/end"]);
+  });
+
+  it("touches no other thread and nothing that was written outside of runs", async () => {
+    await sequence(runOf(checkpoints, "r1").saver).invoke(INPUT, THREAD);
+    await sequence(runOf(checkpoints, "r1", "other").saver).invoke(INPUT, { configurable: { thread_id: "other" } });
+    await sequence(checkpoints.saver(hostKit)).updateState(THREAD, { log: ["edited"] }, "b");
+    checkpoints.deleteRun("thread", "r1");
+    expect(await logOf(checkpoints.saver(hostKit))).toEqual(["in", "a", "b", "edited"]);
+    expect(checkpoints.hasRun("other", "r1")).toBe(true);
+    checkpoints.deleteRun("thread", "");
+    expect(await logOf(checkpoints.saver(hostKit))).toEqual(["in", "a", "b", "edited"]);
+  });
+});
+
+describe("copying, pruning and deleting threads", () => {
+  const COPY = { configurable: { thread_id: "copy" } };
+
+  it("gives a copy the whole history, from which both go on apart", async () => {
+    const long = { log: ["long ".repeat(1_000)] };
+    await withSubgraph(runOf(checkpoints, "r1").saver).invoke(long, THREAD);
+    checkpoints.copyThread("thread", "copy");
+    const graph = withSubgraph(checkpoints.saver(hostKit));
+    const ids = async (config: typeof THREAD) =>
+      (await collect(graph.getStateHistory(config))).map((state) => [
+        state.config.configurable?.checkpoint_id,
+        state.values,
+      ]);
+    expect(await ids(COPY)).toEqual(await ids(THREAD));
+
+    await withSubgraph(runOf(checkpoints, "r2", "copy").saver).invoke(new Command({ resume: "yes" }), COPY);
+    checkpoints.deleteThread("thread");
+    const { values, tasks } = await graph.getState(COPY);
+    expect(values.log.slice(-1)).toEqual(["inner question=yes"]);
+    expect(tasks[0]?.interrupts[0]?.value).toBe("outer question");
+    expect(dump(checkpoints).checkpoints.every((row) => row.thread_id === "copy")).toBe(true);
+  });
+
+  it("leaves nothing of a deleted thread", async () => {
+    await withSubgraph(runOf(checkpoints, "r1").saver).invoke({ log: ["long ".repeat(1_000)] }, THREAD);
+    await checkpoints.saver(hostKit).deleteThread("thread");
+    expect(dump(checkpoints)).toEqual({ checkpoints: [], values: [], writes: [] });
+  });
+
+  it("prunes to a head that can be shown and resumed", async () => {
+    const graph = (runId: string) => withSubgraph(runOf(checkpoints, runId).saver);
+    await graph("r1").invoke({ log: ["long ".repeat(1_000)] }, THREAD);
+    const before = await graph("r").getState(THREAD, { subgraphs: true });
+    checkpoints.pruneToLatest("thread");
+    const after = await graph("r").getState(THREAD, { subgraphs: true });
+    expect(after.values).toEqual(before.values);
+    expect(after.tasks[0]?.interrupts).toEqual(before.tasks[0]?.interrupts);
+    expect(after.parentConfig).toBeUndefined();
+    expect(dump(checkpoints).checkpoints).toHaveLength(2);
+
+    await graph("r2").invoke(new Command({ resume: "yes" }), THREAD);
+    await graph("r3").invoke(new Command({ resume: "no" }), THREAD);
+    checkpoints.pruneToLatest("thread");
+    expect((await graph("r").getState(THREAD)).values.log.slice(-2)).toEqual([
+      "inner question=yes",
+      "outer question=no",
+    ]);
+    expect(dump(checkpoints).checkpoints).toHaveLength(1);
+    expect(dump(checkpoints).values).toHaveLength(1);
+    expect(dump(checkpoints).writes).toHaveLength(0);
+  });
+
+  it("prunes no ancestor that a delta channel is made from", async () => {
+    const State = Annotation.Root({
+      log: () =>
+        new DeltaChannel<string[], string[]>((before, writes) => before.concat(...writes), {
+          snapshotFrequency: 5,
+          initialValueFactory: () => [],
+        }),
+    });
+    const graph = (checkpointer: BaseCheckpointSaver) =>
+      new StateGraph(State)
+        .addNode("n", () => ({ log: ["n"] }))
+        .addEdge(START, "n")
+        .addEdge("n", END)
+        .compile({ checkpointer });
+    for (let run = 0; run < 9; run++)
+      await graph(runOf(checkpoints, `r${run}`).saver).invoke({ log: [`in ${run}`] }, THREAD);
+    const { values } = await graph(checkpoints.saver(hostKit)).getState(THREAD);
+    expect(values.log).toHaveLength(18);
+    const rows = dump(checkpoints).checkpoints.length;
+    checkpoints.pruneToLatest("thread");
+    expect(dump(checkpoints).checkpoints.length).toBeLessThan(rows);
+    expect((await graph(checkpoints.saver(hostKit)).getState(THREAD)).values).toEqual(values);
+  });
+});

@@ -13,8 +13,10 @@ export interface ChatPage {
   threadId(): string;
   /** Sends from the composer and returns once the run has begun; it may be over by then. */
   send(text: string): Promise<void>;
-  /** Returns once the page shows this state. */
+  /** Returns once the page shows this state; `idle` and `asking` only with the thread as the gateway has it. */
   reaches(state: ChatState): Promise<void>;
+  /** Returns once the gateway has named a run of this page: from then on a reload finds it again. */
+  hasRun(): Promise<void>;
   /** Returns once the agent has said at least this many words, over all of its messages. */
   saidWords(atLeast: number): Promise<void>;
   answers(): Promise<Answers>;
@@ -65,6 +67,9 @@ export async function openChat(profile: BrowserContext, address: ChatAddress): P
       await get("send").click();
       await page.waitForFunction(`recorder.runs > ${before}`);
     },
+    async hasRun() {
+      await page.waitForFunction("recorder.hasRun");
+    },
     async saidWords(atLeast) {
       await page.waitForFunction(`recorder.words() >= ${atLeast}`, undefined, { polling: "raf" });
     },
@@ -80,6 +85,7 @@ const RECORDER = `
     seen: [],
     runs: 0,
     streaming: false,
+    hasRun: false,
     answers: () =>
       [...document.querySelectorAll("[data-testid=message-ai] [data-testid=message-text]")].map((text) => text.textContent),
     words: () => recorder.answers().join(" ").split(/\\s+/).filter(Boolean).length,
@@ -87,6 +93,7 @@ const RECORDER = `
       const streaming = document.querySelector("[data-testid=chat]")?.dataset.state === "streaming";
       if (streaming && !recorder.streaming) recorder.runs += 1;
       recorder.streaming = streaming;
+      recorder.hasRun ||= document.querySelector("[data-testid=stop]:enabled") !== null;
       const now = recorder.answers();
       if (JSON.stringify(now) !== JSON.stringify(recorder.seen.at(-1) ?? [])) recorder.seen.push(now);
     },

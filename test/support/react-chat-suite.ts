@@ -181,7 +181,7 @@ export function describeReactChat(name: string, target: ReactChatTarget): void {
       async (position, { open }) => {
         const chat = await open(30);
         await chat.send(WEATHER);
-        await chat.get("stop").and(chat.page.locator(":enabled")).waitFor(); // the run has its name
+        await chat.hasRun();
         await chat.saidWords(position);
         const threadId = chat.threadId();
         await chat.page.reload();
@@ -197,10 +197,12 @@ export function describeReactChat(name: string, target: ReactChatTarget): void {
     );
 
     it("survives several reloads in one long answer", async ({ open }) => {
-      const chat = await open(10);
+      const chat = await open(20);
+      const seen: Answers[] = [];
       await chat.send("Tell me a story");
       for (const words of [10, 60, 110]) {
         await chat.saidWords(words);
+        seen.push(...(await chat.seen()));
         await chat.page.reload();
       }
       await chat.page.getByText("where the light went out.").waitFor();
@@ -209,19 +211,19 @@ export function describeReactChat(name: string, target: ReactChatTarget): void {
       const [story = ""] = await chat.answers();
       expect(story).toMatch(/^In a village between two rivers/);
       expect(story).toMatch(/where the light went out\.$/);
-      expectGrowth(await chat.seen(), [story]);
+      expectGrowth([...seen, ...(await chat.seen())], [story]);
     });
 
     it("shows a second tab the same answer while it grows, and the same end", async ({ open }) => {
       const first = await open(30);
-      await first.send("Count to 60");
+      await first.send("Count to 150");
       await first.saidWords(5);
       const second = await open(30, first.threadId());
       await second.reaches("streaming");
       await Promise.all([first.reaches("idle"), second.reaches("idle")]);
 
       const [answer = ""] = await first.answers();
-      expect(answer).toMatch(/ 60\.$/);
+      expect(answer).toMatch(/ 150\.$/);
       expect(await second.answers()).toEqual([answer]);
       expect((await second.seen()).length).toBeGreaterThan(5);
       expectGrowth(await second.seen(), [answer]);

@@ -1,17 +1,15 @@
 /** One message: what a human said (editable), or what the agent said and which tools it called. */
 import type { Message } from "@langchain/langgraph-sdk";
-import { useState } from "react";
+import { type FormEvent, useState } from "react";
+import type { MessagePlace } from "./use-chat.js";
 
 interface MessageViewProps {
   readonly message: Message;
   /** The whole conversation: tool results are shown with the calls that asked for them. */
   readonly all: readonly Message[];
   readonly isGrowing: boolean;
-  readonly branch: string | undefined;
-  readonly branchOptions: readonly string[] | undefined;
+  readonly place: MessagePlace;
   onBranch(branch: string): void;
-  /** Undefined while nothing can be edited. */
-  readonly onEdit: ((text: string) => void) | undefined;
 }
 
 /** A message with its branch switcher; tool results render nothing of their own. */
@@ -36,44 +34,11 @@ export function MessageView(props: MessageViewProps) {
 }
 
 function HumanMessage(props: MessageViewProps) {
-  const { message, onEdit } = props;
-  const [draft, setDraft] = useState<string>();
+  const [isEditing, setIsEditing] = useState(false);
+  const { message, place } = props;
   const text = textOf(message);
-  if (draft !== undefined && onEdit !== undefined) {
-    const save = () => {
-      setDraft(undefined);
-      onEdit(draft.trim());
-    };
-    return (
-      <form
-        className="message human editing"
-        onSubmit={(event) => {
-          event.preventDefault();
-          if (draft.trim() !== "") save();
-        }}
-      >
-        <textarea
-          aria-label="Edit your message"
-          data-testid="edit-input"
-          // biome-ignore lint/a11y/noAutofocus: the user has just asked to edit this text
-          autoFocus
-          rows={Math.min(8, draft.split("\n").length + 1)}
-          value={draft}
-          onChange={(event) => setDraft(event.target.value)}
-          onKeyDown={(event) => {
-            if (event.key === "Escape") setDraft(undefined);
-          }}
-        />
-        <div className="row">
-          <button type="button" className="quiet" data-testid="edit-cancel" onClick={() => setDraft(undefined)}>
-            Cancel
-          </button>
-          <button type="submit" className="primary" data-testid="edit-save" disabled={draft.trim() === ""}>
-            Send as new branch
-          </button>
-        </div>
-      </form>
-    );
+  if (isEditing && place.onEdit !== undefined) {
+    return <EditForm text={text} onSave={place.onEdit} onClose={() => setIsEditing(false)} />;
   }
   return (
     <article className="message human" data-testid="message-human" data-message-id={message.id}>
@@ -82,8 +47,8 @@ function HumanMessage(props: MessageViewProps) {
       </div>
       <div className="row tools">
         <BranchSwitch {...props} />
-        {onEdit === undefined ? null : (
-          <button type="button" className="quiet" data-testid="edit" onClick={() => setDraft(text)}>
+        {place.onEdit === undefined ? null : (
+          <button type="button" className="quiet" data-testid="edit" onClick={() => setIsEditing(true)}>
             Edit
           </button>
         )}
@@ -92,7 +57,46 @@ function HumanMessage(props: MessageViewProps) {
   );
 }
 
-function BranchSwitch({ branch, branchOptions, onBranch }: MessageViewProps) {
+interface EditFormProps {
+  readonly text: string;
+  onSave(text: string): void;
+  onClose(): void;
+}
+
+function EditForm({ text, onSave, onClose }: EditFormProps) {
+  const [draft, setDraft] = useState(text);
+  const save = (event: FormEvent) => {
+    event.preventDefault();
+    onClose();
+    onSave(draft.trim());
+  };
+  return (
+    <form className="message human editing" onSubmit={save}>
+      <textarea
+        aria-label="Edit your message"
+        data-testid="edit-input"
+        // biome-ignore lint/a11y/noAutofocus: the user has just asked to edit this text
+        autoFocus
+        rows={Math.min(8, draft.split("\n").length + 1)}
+        value={draft}
+        onChange={(event) => setDraft(event.target.value)}
+        onKeyDown={(event) => {
+          if (event.key === "Escape") onClose();
+        }}
+      />
+      <div className="row">
+        <button type="button" className="quiet" data-testid="edit-cancel" onClick={onClose}>
+          Cancel
+        </button>
+        <button type="submit" className="primary" data-testid="edit-save" disabled={draft.trim() === ""}>
+          Send as new branch
+        </button>
+      </div>
+    </form>
+  );
+}
+
+function BranchSwitch({ place: { branch, branchOptions }, onBranch }: MessageViewProps) {
   if (branch === undefined || branchOptions === undefined || branchOptions.length < 2) return null;
   const index = branchOptions.indexOf(branch);
   const to = (step: number) => () => {

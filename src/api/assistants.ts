@@ -1,6 +1,6 @@
 /** Assistants and what their graphs look like (A1–A12). */
 import { z } from "zod";
-import { invalid } from "../core/errors.js";
+import { GatewayError, invalid } from "../core/errors.js";
 import type { RunConfig } from "../core/model.js";
 import type { AssistantService } from "../graphs/assistants.js";
 import type { GraphHost } from "../graphs/host.js";
@@ -10,7 +10,6 @@ import { queryBoolean, queryString } from "./query.js";
 import { paginationHeaders, pick, renderAssistant, renderAssistantVersion } from "./render.js";
 import { json, noContent, type Route, route } from "./route.js";
 import {
-  anyJson,
   assistant,
   assistantIdOrGraphId,
   assistantVersion,
@@ -45,7 +44,7 @@ const ASSISTANT_SELECT = [
 
 const settings = {
   config: jsonObject.nullish(),
-  context: anyJson.optional(),
+  context: jsonObject.nullish(),
   metadata: jsonObject.nullish(),
   name: z.string().min(1).max(512).nullish(),
   description: z.string().max(65_536).nullish(),
@@ -53,8 +52,8 @@ const settings = {
 
 const filter = {
   metadata: jsonObject.nullish(),
-  graph_id: z.string().nullish(),
-  name: z.string().nullish(),
+  graph_id: assistantIdOrGraphId.nullish(),
+  name: z.string().max(512).nullish(),
 };
 
 const graphSchemas = z.object({
@@ -79,7 +78,7 @@ export function assistantRoutes({ assistants, host, threads }: AssistantRoutesDe
       tag: "assistants",
       body: z.object({
         ...settings,
-        graph_id: z.string(),
+        graph_id: assistantIdOrGraphId,
         assistant_id: id.nullish(),
         if_exists: optional(z.enum(["raise", "do_nothing"]), "raise" as const),
       }),
@@ -143,7 +142,7 @@ export function assistantRoutes({ assistants, host, threads }: AssistantRoutesDe
       summary: "Change an assistant: a new version becomes current",
       tag: "assistants",
       params,
-      body: z.object({ ...settings, graph_id: z.string().nullish() }),
+      body: z.object({ ...settings, graph_id: assistantIdOrGraphId.nullish() }),
       responses: { 200: assistant },
       async handle(request) {
         const { body } = request;
@@ -275,7 +274,12 @@ async function removeThreadsOf(threads: ThreadService, assistantId: string): Pro
   const page = { limit: 100, offset: 0, sortBy: "created_at", sortOrder: "asc" } as const;
   for (;;) {
     const { rows } = await threads.search({ metadata: { assistant_id: assistantId } }, page, { withValues: false });
-    for (const { threadId } of rows) await threads.remove(threadId);
+    for (const { threadId } of rows) await threads.remove(threadId).catch(ignoreMissing);
     if (rows.length < page.limit) return;
   }
+}
+
+/** Somebody else deleted it first. */
+function ignoreMissing(error: unknown): void {
+  if (!(error instanceof GatewayError) || error.code !== "not_found") throw error;
 }

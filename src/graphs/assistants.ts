@@ -26,9 +26,11 @@ export interface AssistantService {
   syncSystemAssistants(): Promise<void>;
   /** By assistant or graph id; throws `not_found`. */
   require(idOrGraphId: string): Promise<Assistant>;
+  /** Its current configuration; empty when there is no such assistant. */
+  configOf(assistantId: string): Promise<RunConfig>;
   create(draft: AssistantDraft): Promise<Assistant>;
   patch(idOrGraphId: string, change: AssistantChange): Promise<Assistant>;
-  /** Refuses system assistants, which every start would bring back. */
+  /** Refuses the assistants of graphs that are served: every start would bring them back. */
   remove(idOrGraphId: string): Promise<Assistant>;
   search(filter: AssistantFilter, page: Parameters<AssistantStore["search"]>[1]): Promise<Page<Assistant>>;
   count(filter: AssistantFilter): Promise<number>;
@@ -48,9 +50,17 @@ export function createAssistantService(deps: {
     return graph;
   }
 
+  function isGraph(id: string): boolean {
+    return host.graphs().some(({ graphId }) => graphId === id);
+  }
+
   function resolveId(idOrGraphId: string): string {
-    const isGraph = host.graphs().some(({ graphId }) => graphId === idOrGraphId);
-    return isGraph ? systemAssistantId(idOrGraphId) : idOrGraphId;
+    return isGraph(idOrGraphId) ? systemAssistantId(idOrGraphId) : idOrGraphId;
+  }
+
+  /** The graph whose own assistant it is. */
+  function systemGraphOf(assistantId: string): string | undefined {
+    return host.graphs().find(({ graphId }) => systemAssistantId(graphId) === assistantId)?.graphId;
   }
 
   async function requireAssistant(idOrGraphId: string): Promise<Assistant> {
@@ -61,6 +71,10 @@ export function createAssistantService(deps: {
 
   return {
     require: requireAssistant,
+
+    async configOf(assistantId) {
+      return (await assistants.get(assistantId))?.config ?? {};
+    },
 
     async syncSystemAssistants() {
       for (const graph of host.graphs()) {
@@ -74,14 +88,16 @@ export function createAssistantService(deps: {
     async create(draft) {
       requireGraph(draft.graphId);
       const assistantId = draft.assistantId ?? newId();
-      const created = await assistants.create({
+      const assistant = {
         assistantId,
         graphId: draft.graphId,
         name: draft.name ?? "Untitled",
         description: draft.description ?? null,
         metadata: draft.metadata ?? {},
         ...inSync(draft.config ?? {}, draft.context ?? {}),
-      });
+      };
+      // Under a graph's id nobody would find it: that id leads to the graph's own assistant.
+      const created = isGraph(assistantId) ? undefined : await assistants.create(assistant);
       if (created !== undefined) return created;
       if (draft.ifExists === "raise") throw conflict(`assistant ${assistantId} exists already`);
       return requireAssistant(assistantId);
@@ -90,11 +106,18 @@ export function createAssistantService(deps: {
     async patch(idOrGraphId, change) {
       if (change.graphId !== undefined) requireGraph(change.graphId);
       const current = await requireAssistant(idOrGraphId);
+      const ownGraph = systemGraphOf(current.assistantId);
+      if (ownGraph !== undefined && change.graphId !== undefined && change.graphId !== ownGraph) {
+        throw invalid(`assistant ${current.assistantId} belongs to graph "${ownGraph}" and stays with it`);
+      }
       const { config, context, ...others } = change;
       const settings =
         config === undefined && context === undefined
           ? {}
-          : inSync(config ?? withoutConfigurable(current.config), context ?? {});
+          : inSync(
+              config ?? withoutConfigurable(current.config),
+              context ?? (config?.configurable ? {} : current.context),
+            );
       const given = Object.fromEntries(
         Object.entries({ ...others, ...settings }).filter(([, value]) => value !== undefined),
       );
@@ -105,10 +128,9 @@ export function createAssistantService(deps: {
 
     async remove(idOrGraphId) {
       const assistant = await requireAssistant(idOrGraphId);
-      if (assistant.assistantId === systemAssistantId(assistant.graphId)) {
-        throw invalid(
-          `assistant ${assistant.assistantId} belongs to graph "${assistant.graphId}" and cannot be deleted`,
-        );
+      const graphId = systemGraphOf(assistant.assistantId);
+      if (graphId !== undefined) {
+        throw invalid(`assistant ${assistant.assistantId} belongs to graph "${graphId}" and cannot be deleted`);
       }
       await assistants.remove(assistant.assistantId);
       return assistant;

@@ -29,12 +29,17 @@ export function toThreadState(snapshot: StateSnapshotLike, finished: FinishedTas
     values: toPlain(snapshot.values),
     next: nextNodes(snapshot.next, waiting),
     tasks,
-    checkpoint: toPlain(pointerOf(snapshot.config)),
+    checkpoint: isPersisted(snapshot) ? toPlain(pointerOf(snapshot.config)) : null,
     metadata: toPlain(snapshot.metadata ?? {}) as JsonObject,
     createdAt: snapshot.createdAt ?? null,
     parentCheckpoint: toPlain(pointerOf(snapshot.parentConfig)),
     interrupts: tasks.flatMap((task) => task.interrupts),
   };
+}
+
+/** Where there is no checkpoint LangGraph answers with the namespace that it was asked for. */
+function isPersisted({ config }: StateSnapshotLike): boolean {
+  return config.configurable?.checkpoint_id !== undefined;
 }
 
 /**

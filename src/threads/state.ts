@@ -25,6 +25,8 @@ export function createThreadStateService(deps: {
   readonly threads: ThreadStore;
   readonly checkpoints: Checkpoints;
   readonly host: GraphHost;
+  /** What the assistant that ran last gives to its graph's factory; empty for an assistant that is gone. */
+  readonly configOf: (assistantId: string) => Promise<RunConfig>;
   readonly whileReserved: WhileReserved;
 }): ThreadStateService {
   const { threads, checkpoints, host } = deps;
@@ -35,30 +37,36 @@ export function createThreadStateService(deps: {
     return thread;
   }
 
-  function refOf({ threadId, metadata }: Thread, checkpoint: CheckpointPointer | null): StateRef | undefined {
-    const graphId = metadata.graph_id;
+  async function refOf(
+    { threadId, metadata }: Thread,
+    checkpoint: CheckpointPointer | null,
+  ): Promise<StateRef | undefined> {
+    const { graph_id: graphId, assistant_id: assistantId } = metadata;
     if (typeof graphId !== "string" || !host.graphs().some((graph) => graph.graphId === graphId)) return undefined;
-    return { graphId, threadId, checkpoint, config: NO_CONFIG };
+    const config = typeof assistantId === "string" ? await deps.configOf(assistantId) : {};
+    return { graphId, threadId, checkpoint, config };
   }
 
   return {
     async get(threadId, checkpoint, options) {
-      const ref = refOf(await requireThread(threadId), checkpoint);
+      const ref = await refOf(await requireThread(threadId), checkpoint);
       if (ref !== undefined) return host.getState(ref, options);
       if (checkpoint?.checkpointId !== undefined) throw notFound("checkpoint", checkpoint.checkpointId);
       return EMPTY_STATE;
     },
 
     async history(threadId, checkpoint, query) {
-      const ref = refOf(await requireThread(threadId), checkpoint);
+      const ref = await refOf(await requireThread(threadId), checkpoint);
       return ref === undefined ? [] : host.getHistory(ref, query);
     },
 
     async update(threadId, { checkpoint, supersteps }) {
       const thread = await requireThread(threadId);
-      const ref = refOf(thread, checkpoint);
+      const ref = await refOf(thread, checkpoint);
       if (ref === undefined) throw badRequest(withoutGraph(thread));
       return deps.whileReserved(threadId, async () => {
+        // LangGraph would begin a new branch at a checkpoint that is not there.
+        if (checkpoint?.checkpointId !== undefined) await host.getState(ref, { subgraphs: false });
         const written = await host.updateState(ref, supersteps);
         checkpoints.sync(); // durable before the row says so, and before the client hears of it
         await threads.saveProjection(threadId, written.projection);
@@ -73,8 +81,6 @@ function withoutGraph({ threadId, metadata }: Thread): string {
     ? `thread ${threadId} belongs to graph ${JSON.stringify(metadata.graph_id)}, which is not served here`
     : `thread ${threadId} has no graph id: run it once, or set metadata.graph_id`;
 }
-
-const NO_CONFIG: RunConfig = {};
 
 const EMPTY_STATE: ThreadState = {
   values: {},

@@ -2,7 +2,7 @@
  * The composition root: configuration → a gateway. The only file that names drivers.
  *
  * Start opens from the bottom up, each part leaving its closing on a stack; stop unwinds it: no new connections, workers
- * drain, unfinished streams break (W2), then the databases close.
+ * drain, unfinished streams break (W2), then connections are cut and the databases close.
  */
 
 import type { Server } from "node:http";
@@ -13,6 +13,7 @@ import { createAdaptorServer } from "@hono/node-server";
 import { createApp } from "./api/app.js";
 import { assistantRoutes } from "./api/assistants.js";
 import type { Route } from "./api/route.js";
+import { statelessRunRoutes } from "./api/run-stateless.js";
 import { createRunAnswers } from "./api/run-stream.js";
 import { runRoutes } from "./api/runs.js";
 import { storeRoutes } from "./api/store.js";
@@ -27,8 +28,9 @@ import { createAssistantService } from "./graphs/assistants.js";
 import { createInlineHost } from "./graphs/inline-host.js";
 import { GraphRegistry } from "./graphs/registry.js";
 import { watchGraphs } from "./graphs/watch.js";
-import { takeBack } from "./runs/attempt.js";
+import { takeBack } from "./runs/ending.js";
 import { createRunManager } from "./runs/manager.js";
+import { createRunReader } from "./runs/reading.js";
 import { createWorker } from "./runs/worker.js";
 import { SqlAssistantStore } from "./storage/assistants.js";
 import { openCheckpoints } from "./storage/checkpoints.js";
@@ -106,7 +108,7 @@ async function open(
   // ---- graphs
   const registry = new GraphRegistry({ graphs: config.graphs, baseDir: config.baseDir });
   await registry.load();
-  const host = createInlineHost({ registry, checkpoints, store, log });
+  const host = createInlineHost({ registry, checkpoints, store, clock, log });
   for (const { graphId, checkpointer, store: graphStore } of host.graphs()) {
     log.info({ graphId, checkpointer, store: graphStore }, "graph loaded");
   }
@@ -123,34 +125,6 @@ async function open(
     retentionMs: streamBridge.retentionSeconds * 1_000,
   });
   const signals = createMemorySignals();
-  const manager = createRunManager({
-    runs,
-    threads,
-    findAssistant: (idOrGraphId) => assistants.require(idOrGraphId),
-    host,
-    bridge,
-    signals,
-    clock,
-    options: {
-      defaultMultitaskStrategy: config.runs.defaultMultitaskStrategy,
-      maxPendingPerThread: config.runs.maxPendingPerThread,
-    },
-  });
-  const whileReserved = createReservations({
-    threads,
-    activeRun: (threadId) => manager.active(threadId),
-    wakeWorkers: () => signals.send("runs"),
-  });
-  const state = createThreadStateService({ threads, checkpoints, host, whileReserved });
-  const threadService = createThreadService({
-    threads,
-    runs,
-    checkpoints,
-    bridge,
-    state,
-    whileReserved,
-    stopRuns: (threadId) => manager.stopThread(threadId),
-  });
   const worker = createWorker({
     runs,
     threads,
@@ -170,23 +144,56 @@ async function open(
     },
   });
 
+  const manager = createRunManager({
+    runs,
+    threads,
+    findAssistant: (idOrGraphId) => assistants.require(idOrGraphId),
+    host,
+    bridge,
+    signals,
+    clock,
+    reader: createRunReader({ runs, threads, host, bridge, log }),
+    reserveSlot: () => worker.reserve(),
+    options: {
+      defaultMultitaskStrategy: config.runs.defaultMultitaskStrategy,
+      maxPendingPerThread: config.runs.maxPendingPerThread,
+    },
+  });
+  const whileReserved = createReservations({
+    threads,
+    activeRun: (threadId) => manager.active(threadId),
+    wakeWorkers: () => signals.send("runs"),
+  });
+  const state = createThreadStateService({
+    threads,
+    checkpoints,
+    host,
+    configOf: (assistantId) => assistants.configOf(assistantId),
+    whileReserved,
+  });
+  const threadService = createThreadService({
+    threads,
+    runs,
+    checkpoints,
+    bridge,
+    state,
+    whileReserved,
+    stopRuns: (threadId) => manager.stopThread(threadId),
+  });
   // What a crash left is put right before anything is served.
   for (const run of await runs.recoverOrphans())
     log.warn({ runId: run.runId, threadId: run.threadId }, "run recovered");
   for (const run of await runs.listRollingBack()) await takeBack({ runs, checkpoints }, run);
   await threadService.finishDeletions();
 
-  onStop(() => bridge.close());
-  worker.start();
-  onStop(() => worker.stop(config.runs.shutdownGraceSeconds * 1_000));
-
   // ---- HTTP
   const answers = createRunAnswers({ manager, clock, log, metrics });
   const { server } = config;
+  const runDeps = { manager, answers, headerRules: server.configurableHeaders };
   const groups: readonly (readonly [served: boolean, routes: readonly Route[]])[] = [
     [!server.disableAssistants, assistantRoutes({ assistants, host, threads: threadService })],
     [!server.disableThreads, threadRoutes({ threads: threadService, state, manager })],
-    [!server.disableRuns, runRoutes({ manager, answers, headerRules: server.configurableHeaders })],
+    [!server.disableRuns, [...runRoutes(runDeps), ...statelessRunRoutes(runDeps)]],
     [!server.disableStore, storeRoutes({ items: store })],
   ];
   const routes = groups.flatMap(([served, group]) => (served ? group : []));
@@ -210,7 +217,13 @@ async function open(
   if (watch) onStop(await startWatching(config, registry, log));
   const listener = createAdaptorServer({ fetch: app.fetch }) as Server; // no TLS options: a plain HTTP server
   onStop(() => closeConnections(listener));
-  return listen(listener, server.host, server.port);
+  onStop(() => bridge.close());
+  onStop(() => worker.stop(config.runs.shutdownGraceSeconds * 1_000));
+  onStop(() => answers.close());
+  const url = await listen(listener, server.host, server.port);
+  onStop(() => stopListening(listener));
+  worker.start();
+  return url;
 }
 
 async function startWatching(config: Config, registry: GraphRegistry, log: Log): Promise<() => Promise<void>> {
@@ -239,10 +252,15 @@ async function listen(listener: Server, host: string, port: number): Promise<str
   return `http://${shown}:${address.port}`;
 }
 
-/** Takes no new connections and cuts those that are left: by now every run's stream has ended or must be broken. */
+/** Takes no new connections; what is open goes on until its run has ended or must be given back. */
+function stopListening(listener: Server): void {
+  listener.close();
+  listener.closeIdleConnections();
+}
+
+/** Cuts what is left. */
 async function closeConnections(listener: Server): Promise<void> {
-  if (!listener.listening) return;
-  const closed = new Promise((resolve) => listener.close(resolve));
+  const closed = new Promise<void>((resolve) => listener.close(() => resolve())); // also when it is closed already
   listener.closeAllConnections();
   await closed;
 }

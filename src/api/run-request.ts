@@ -2,7 +2,7 @@
 import { badRequest, invalid } from "../core/errors.js";
 import type { Durability, JsonObject, RunConfig, StreamMode } from "../core/model.js";
 import type { RunRequest } from "../runs/draft.js";
-import type { RunCreate } from "./schemas.js";
+import { checkpointPointer, type RunCreate } from "./schemas.js";
 
 /** Which request headers a graph sees in its configurable; `*` in a pattern stands for anything, excludes win. */
 export interface HeaderRules {
@@ -18,7 +18,7 @@ export function toRunRequest(body: RunCreate, headers: Headers, headerRules: Hea
     input: body.input,
     command: body.command === null ? null : commandOf(body.command),
     metadata: body.metadata,
-    config: body.config as RunConfig, // JSON with the checked members of runCreate
+    config: withoutNulls(body.config) as RunConfig, // JSON with the checked members of runCreate
     context: body.context,
     checkpoint: checkpointOf(body),
     streamModes: streamModesOf(body.stream_mode),
@@ -37,23 +37,45 @@ export function toRunRequest(body: RunCreate, headers: Headers, headerRules: Hea
   };
 }
 
+/** The entries of a batch; a key for the whole request becomes one for each of them. */
+export function toBatch(bodies: readonly RunCreate[], headers: Headers, headerRules: HeaderRules): RunRequest[] {
+  return bodies.map((body, index) => {
+    const request = toRunRequest(body, headers, headerRules);
+    refuseCheckpoint(request);
+    const { idempotencyKey: key } = request;
+    return key === null ? request : { ...request, idempotencyKey: `${key}/${index}` };
+  });
+}
+
 /** A stateless run has no past to start from. */
 export function refuseCheckpoint(request: RunRequest): void {
   if (request.checkpoint !== null) throw invalid("checkpoint: a stateless run has no thread that it could start from");
 }
 
+/** Clients send null for what they do not set. */
+function withoutNulls(config: RunCreate["config"]): object {
+  return Object.fromEntries(Object.entries(config).filter(([, value]) => value !== null));
+}
+
+/** One that commands nothing is none: the run has its input. */
 function commandOf({ resume, update, goto }: NonNullable<RunCreate["command"]>): RunRequest["command"] {
-  return {
-    ...(resume === undefined ? {} : { resume }),
+  const command = {
+    ...(resume === undefined || resume === null ? {} : { resume }),
     ...(update === undefined || update === null ? {} : { update }),
     ...(goto === undefined || goto === null ? {} : { goto: goto as never }), // JSON by the schema of gotoTarget
   };
+  return Object.keys(command).length === 0 ? null : command;
 }
 
+/** Clients name the place to start from in three ways. Without an id it is the head, where a run starts anyway. */
 function checkpointOf(body: RunCreate): RunRequest["checkpoint"] {
   if (body.checkpoint?.checkpointId !== undefined) return body.checkpoint;
   if (body.checkpoint_id !== null) return { checkpointNs: "", checkpointId: body.checkpoint_id };
-  return null; // a pointer without an id points at the head, where a run starts anyway
+  const configurable = "configurable" in body.config ? body.config.configurable : null;
+  const inConfig = checkpointPointer.safeParse(configurable ?? {});
+  if (!inConfig.success)
+    throw invalid("config.configurable: checkpoint_id, checkpoint_ns or checkpoint_map is malformed");
+  return inConfig.data.checkpointId === undefined ? null : inConfig.data;
 }
 
 function streamModesOf(mode: StreamMode | StreamMode[]): readonly StreamMode[] {

@@ -1,13 +1,14 @@
 /** A run's events and results as HTTP answers. */
-import { type Cursor, StreamBrokenError, type StreamEvent } from "../bridge/bridge.js";
+import { type Cursor, StreamBrokenError } from "../bridge/bridge.js";
 import type { Clock } from "../core/clock.js";
 import { GatewayError } from "../core/errors.js";
 import type { Log } from "../core/log.js";
 import type { Metrics } from "../core/metrics.js";
-import type { Run, StreamMode } from "../core/model.js";
-import type { RunManager, StreamItem } from "../runs/manager.js";
+import type { StreamMode } from "../core/model.js";
+import type { RunManager } from "../runs/manager.js";
+import type { RunReading, StreamItem } from "../runs/reading.js";
 import type { RouteRequest } from "./route.js";
-import { frame, frameWithoutId, JSON_HEARTBEAT, longResponse, SSE_HEADERS, SSE_HEARTBEAT } from "./sse.js";
+import { frame, JSON_HEARTBEAT, longResponse, SSE_HEADERS, SSE_HEARTBEAT } from "./sse.js";
 
 export interface RunAnswersDeps {
   readonly manager: RunManager;
@@ -18,26 +19,25 @@ export interface RunAnswersDeps {
 
 type Connection = Pick<RouteRequest<unknown, unknown, unknown>, "breakConnection">;
 
-export interface StreamAnswer {
-  readonly run: Run;
+export interface WaitAnswer {
+  readonly reading: RunReading;
   /** `/threads/{t}/runs/{r}`, or `/runs/{r}` for a run that was made without a thread. */
   readonly path: string;
-  readonly cursor: Cursor;
-  /** Only events of these modes; undefined for all. */
-  readonly modes?: readonly StreamMode[] | undefined;
   readonly cancelOnDisconnect: boolean;
+}
+
+export interface StreamAnswer extends WaitAnswer {
+  readonly cursor: Cursor;
+  /** Only events of these modes; undefined or empty for all. */
+  readonly modes?: readonly StreamMode[] | undefined;
 }
 
 export interface RunAnswers {
   stream(answer: StreamAnswer, connection: Connection): Response;
-  /** For a run whose rows are gone: what its log still holds; undefined when that is gone too. */
-  streamFinished(
-    runId: string,
-    answer: Omit<StreamAnswer, "run" | "cancelOnDisconnect">,
-    connection: Connection,
-  ): Response | undefined;
   /** The result as JSON, when the run has ended. */
-  wait(answer: Pick<StreamAnswer, "run" | "path" | "cancelOnDisconnect">, connection: Connection): Response;
+  wait(answer: WaitAnswer, connection: Connection): Response;
+  /** From now on clients that leave do so because the gateway stops: their runs are not cancelled. */
+  close(): void;
 }
 
 /** Both SDKs take the run id from `Content-Location` greedily, so it ends there (W9); `Location` is where to reconnect (W1). */
@@ -45,51 +45,44 @@ export function locationHeaders(path: string, reconnect: "stream" | "join"): Rec
   return { "content-location": path, location: `${path}/${reconnect}` };
 }
 
-export function createRunAnswers(deps: RunAnswersDeps): RunAnswers {
-  const { manager, clock, log, metrics } = deps;
+export function createRunAnswers({ manager, clock, log, metrics }: RunAnswersDeps): RunAnswers {
+  let closed = false;
 
-  function cancelAfterDisconnect(run: Run): void {
-    manager.cancel(run.threadId, run.runId, "interrupt").catch((error: unknown) => {
+  function cancelAfterDisconnect(runId: string): void {
+    manager.cancel(null, runId, "interrupt").catch((error: unknown) => {
       if (error instanceof GatewayError) return; // it has ended meanwhile
-      log.error({ err: error, runId: run.runId }, "a run could not be cancelled after its client left");
+      log.error({ err: error, runId }, "a run could not be cancelled after its client left");
     });
   }
 
   function answerWith(
-    chunks: AsyncIterator<string>,
-    options: {
+    { reading: { runId }, cancelOnDisconnect }: WaitAnswer,
+    { breakConnection }: Connection,
+    body: {
       readonly headers: Record<string, string>;
       readonly heartbeat: string;
-      readonly abort: AbortController;
-      readonly breakConnection: () => boolean;
-      readonly onClientGone: () => void;
+      readonly chunks: (signal: AbortSignal) => AsyncGenerator<string>;
     },
   ): Response {
+    const abort = new AbortController();
     metrics.openStreams.inc();
     return longResponse({
-      chunks,
-      headers: options.headers,
-      heartbeat: options.heartbeat,
+      chunks: reportingFailure(runId, body.chunks(abort.signal)),
+      headers: body.headers,
+      heartbeat: body.heartbeat,
       clock,
-      breakConnection: options.breakConnection,
+      breakConnection,
       onClose({ byClient }) {
         metrics.openStreams.dec();
-        options.abort.abort();
-        if (byClient) options.onClientGone();
+        abort.abort();
+        if (byClient && cancelOnDisconnect && !closed) cancelAfterDisconnect(runId);
       },
     });
   }
 
-  async function* frames(
-    runId: string,
-    items: AsyncIterable<readonly StreamItem[]>,
-    wanted: ((event: StreamEvent) => boolean) | undefined,
-  ): AsyncGenerator<string> {
+  async function* reportingFailure(runId: string, chunks: AsyncGenerator<string>): AsyncGenerator<string> {
     try {
-      for await (const batch of items) {
-        const text = batch.map((item) => itemFrame(item, wanted)).join("");
-        if (text !== "") yield text;
-      }
+      yield* chunks;
     } catch (error) {
       if (!(error instanceof StreamBrokenError)) log.error({ err: error, runId }, "a stream failed");
       throw error;
@@ -97,64 +90,73 @@ export function createRunAnswers(deps: RunAnswersDeps): RunAnswers {
   }
 
   return {
-    stream({ run, path, cursor, modes, cancelOnDisconnect }, { breakConnection }) {
-      const abort = new AbortController();
-      const items = manager.follow(run, { cursor, signal: abort.signal });
-      return answerWith(frames(run.runId, items, filterOf(modes)), {
+    stream(answer, connection) {
+      const { reading, cursor, path, modes } = answer;
+      return answerWith(answer, connection, {
         headers: { ...SSE_HEADERS, ...locationHeaders(path, "stream") },
         heartbeat: SSE_HEARTBEAT,
-        abort,
-        breakConnection,
-        onClientGone: () => cancelOnDisconnect && cancelAfterDisconnect(run),
+        chunks: (signal) => frames(reading.follow({ cursor, signal }), modes),
       });
     },
 
-    streamFinished(runId, { path, cursor, modes }, { breakConnection }) {
-      const abort = new AbortController();
-      const items = manager.followFinished(runId, { cursor, signal: abort.signal });
-      if (items === undefined) return undefined;
-      return answerWith(frames(runId, items, filterOf(modes)), {
-        headers: { ...SSE_HEADERS, ...locationHeaders(path, "stream") },
-        heartbeat: SSE_HEARTBEAT,
-        abort,
-        breakConnection,
-        onClientGone: () => {},
-      });
-    },
-
-    wait({ run, path, cancelOnDisconnect }, { breakConnection }) {
-      const abort = new AbortController();
-      return answerWith(resultOf(manager, run, abort.signal), {
-        headers: { "content-type": "application/json", "x-accel-buffering": "no", ...locationHeaders(path, "join") },
+    wait(answer, connection) {
+      return answerWith(answer, connection, {
+        headers: {
+          "content-type": "application/json",
+          "x-accel-buffering": "no",
+          ...locationHeaders(answer.path, "join"),
+        },
         heartbeat: JSON_HEARTBEAT,
-        abort,
-        breakConnection,
-        onClientGone: () => cancelOnDisconnect && cancelAfterDisconnect(run),
+        chunks: (signal) => resultOf(answer.reading, signal),
       });
+    },
+
+    close() {
+      closed = true;
     },
   };
 }
 
-async function* resultOf(manager: RunManager, run: Run, signal: AbortSignal): AsyncGenerator<string> {
-  yield await manager.result(run, signal);
+async function* frames(
+  batches: AsyncIterable<readonly StreamItem[]>,
+  modes: readonly StreamMode[] | undefined,
+): AsyncGenerator<string> {
+  const isWanted = filterOf(modes);
+  for await (const batch of batches) {
+    let text = "";
+    for (const item of batch) {
+      if (!isWanted(item)) continue;
+      text += frame(item);
+      if (text.length < CHUNK_CHARS) continue;
+      yield text;
+      text = "";
+    }
+    if (text !== "") yield text;
+  }
 }
 
-function itemFrame(item: StreamItem, wanted: ((event: StreamEvent) => boolean) | undefined): string {
-  if (item.kind === "snapshot") return frameWithoutId("values", item.valuesJson);
-  return wanted === undefined || wanted(item.event) ? frame(item.event) : "";
+/** What a reader who takes nothing costs: the events themselves are the log's. */
+const CHUNK_CHARS = 64 * 1_024;
+
+async function* resultOf(reading: RunReading, signal: AbortSignal): AsyncGenerator<string> {
+  const result = await reading.result(signal);
+  if (result !== undefined) yield result;
 }
 
-/** By base mode: a namespaced event passes when its mode does. What is about the run itself always passes. */
-function filterOf(modes: readonly StreamMode[] | undefined): ((event: StreamEvent) => boolean) | undefined {
-  if (modes === undefined || modes.length === 0) return undefined;
+/**
+ * By base mode: a namespaced event passes when its mode does. What is about the run itself always passes, and so does
+ * the snapshot that stands for events that are gone.
+ */
+function filterOf(modes: readonly StreamMode[] | undefined): (item: StreamItem) => boolean {
+  if (modes === undefined || modes.length === 0) return () => true;
   const wanted = new Set<string>(modes);
-  return ({ event }) => ALWAYS_SHOWN.has(event) || wanted.has(modeOf(event));
+  return ({ id, event }) => id === null || ABOUT_THE_RUN.has(event) || wanted.has(modeOf(event));
 }
-
-const ALWAYS_SHOWN: ReadonlySet<string> = new Set(["metadata", "error", "end"]);
 
 /** The mode that an event name belongs to: tuples are called `messages`, accumulated messages `messages/…`. */
 function modeOf(event: string): string {
   if (event === "messages") return "messages-tuple";
   return event.startsWith("messages/") ? "messages" : event;
 }
+
+const ABOUT_THE_RUN: ReadonlySet<string> = new Set(["metadata", "error", "end"]);

@@ -7,8 +7,9 @@
  * 4. The client's reading speed is the pace: the source is asked for more only when the last chunk was taken. A client
  *    that takes nothing for 30 s is cut off; it can come back with the id of the last event that it got.
  */
-import { formatEventId, type StreamEvent } from "../bridge/bridge.js";
+import { formatEventId } from "../bridge/bridge.js";
 import type { Clock } from "../core/clock.js";
+import type { StreamItem } from "../runs/reading.js";
 
 export interface LongAnswer {
   /** Chunks of the body, as many events at once as there are. */
@@ -111,15 +112,11 @@ function withHeartbeat(
   });
 }
 
-/** One frame: an event is one line of data, and neither its name nor its id can hold a line break. */
-export function frame(event: StreamEvent): string {
-  const name = event.namespace.length === 0 ? event.event : [event.event, ...event.namespace].join("|");
-  return `id: ${formatEventId(event.id)}\nevent: ${oneLine(name)}\ndata: ${event.data}\n\n`;
-}
-
-/** A frame that no cursor can point at. */
-export function frameWithoutId(event: string, data: string): string {
-  return `event: ${event}\ndata: ${data}\n\n`;
+/** One frame: data is one line already, and neither a name nor an id can hold a line break. Without an id no cursor can point at it. */
+export function frame({ id, event, namespace, data }: StreamItem): string {
+  const name = namespace.length === 0 ? event : `${event}|${namespace.join("|")}`;
+  const numbered = id === null ? "" : `id: ${formatEventId(id)}\n`;
+  return `${numbered}event: ${oneLine(name)}\ndata: ${data}\n\n`;
 }
 
 function oneLine(text: string): string {

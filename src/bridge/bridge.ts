@@ -22,7 +22,7 @@ export interface StreamEvent {
   readonly data: string;
 }
 
-/** Where a reader starts: from the beginning, strictly after an id, or only with what comes next. */
+/** Where a reader starts: from the beginning, strictly after an id, or with what comes next (of a complete log, the end). */
 export type Cursor = { readonly from: "start" } | { readonly from: "now" } | { readonly after: EventId };
 
 /**

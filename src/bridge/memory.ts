@@ -32,9 +32,11 @@ export interface MemoryBridgeOptions {
 }
 
 interface RunLog {
-  readonly events: StreamEvent[];
+  events: StreamEvent[];
+  /** How many of the first events count as gone: they are removed many at once, because each removal moves the rest. */
+  evicted: number;
   /** Absolute position of `events[0]`. */
-  first: number;
+  base: number;
   bytes: number;
   ended: boolean;
   last: EventId | null;
@@ -55,7 +57,16 @@ export function createMemoryBridge(options: MemoryBridgeOptions): StreamBridge {
   function open(runId: string): RunLog {
     let log = logs.get(runId);
     if (log === undefined) {
-      log = { events: [], first: 0, bytes: 0, ended: false, last: null, waiting: new Set(), wakeScheduled: false };
+      log = {
+        events: [],
+        evicted: 0,
+        base: 0,
+        bytes: 0,
+        ended: false,
+        last: null,
+        waiting: new Set(),
+        wakeScheduled: false,
+      };
       logs.set(runId, log);
     }
     return log;
@@ -79,7 +90,7 @@ export function createMemoryBridge(options: MemoryBridgeOptions): StreamBridge {
       log.last = event.id;
       log.events.push(event);
       log.bytes += sizeOf(event);
-      while (log.bytes > options.maxBytesPerRun && log.events.length > 1) evictOldest(log);
+      while (log.bytes > options.maxBytesPerRun && log.evicted < log.events.length - 1) evictOldest(log);
       wake(log);
       return true;
     },
@@ -108,8 +119,8 @@ export function createMemoryBridge(options: MemoryBridgeOptions): StreamBridge {
       let position = start.position;
       if (start.missed) yield { kind: "gap" };
       while (!signal.aborted) {
-        if (position < log.first) {
-          position = log.first;
+        if (position < firstOf(log)) {
+          position = firstOf(log);
           yield { kind: "gap" };
         }
         const events = takeBatch(log, position, options.maxBytesPerReader);
@@ -153,29 +164,38 @@ export function createMemorySignals(): Signals {
   };
 }
 
+/** Absolute position of the first retained event. */
+function firstOf(log: RunLog): number {
+  return log.base + log.evicted;
+}
+
 function evictOldest(log: RunLog): void {
-  const event = log.events.shift();
+  const event = log.events[log.evicted];
   if (event === undefined) return;
-  log.first++;
   log.bytes -= sizeOf(event);
+  log.evicted++;
+  if (log.evicted < log.events.length / 8) return;
+  log.base += log.evicted;
+  log.events = log.events.slice(log.evicted);
+  log.evicted = 0;
 }
 
 /** Where a cursor points to, and whether the log lacks something between the cursor and that place. */
 function locate(log: RunLog, cursor: Cursor): { readonly position: number; readonly missed: boolean } {
-  const end = log.first + log.events.length;
   if ("after" in cursor) {
-    const index = firstAfter(log.events, cursor.after);
-    const before = log.events[index - 1];
+    const index = firstAfter(log, cursor.after);
+    const before = index > log.evicted ? log.events[index - 1] : undefined;
     const known = before !== undefined && compareEventIds(before.id, cursor.after) === 0;
-    return { position: log.first + index, missed: !known };
+    return { position: log.base + index, missed: !known };
   }
-  if (cursor.from === "now") return { position: end, missed: false };
-  return { position: 0, missed: false };
+  if (cursor.from === "start") return { position: 0, missed: false };
+  const end = log.base + log.events.length;
+  return { position: log.ended ? Math.max(firstOf(log), end - 1) : end, missed: false };
 }
 
 /** Index of the first event whose id is greater: ids only grow, so halving finds it. */
-function firstAfter(events: readonly StreamEvent[], id: EventId): number {
-  let low = 0;
+function firstAfter({ events, evicted }: RunLog, id: EventId): number {
+  let low = evicted;
   let high = events.length;
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -187,7 +207,7 @@ function firstAfter(events: readonly StreamEvent[], id: EventId): number {
 }
 
 function takeBatch(log: RunLog, position: number, maxBytes: number): readonly StreamEvent[] {
-  const start = position - log.first;
+  const start = position - log.base;
   let end = start;
   for (let bytes = 0; end < log.events.length && (bytes < maxBytes || end === start); end++) {
     const event = log.events[end];

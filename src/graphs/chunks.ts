@@ -5,7 +5,7 @@
  * of a message is the same object for all its tokens and is serialised once per message.
  */
 import { flattenMessage, isMessage, type MessageLike, toJson } from "../core/json.js";
-import type { StreamMode } from "../core/model.js";
+import type { JsonObject, StreamMode } from "../core/model.js";
 import type { GraphEvent } from "./host.js";
 
 /** A chunk as `graph.stream` yields it with several modes: namespace (null without subgraphs), mode, payload. */
@@ -27,13 +27,16 @@ export function graphStreamModes(requested: readonly StreamMode[]): string[] {
   return [...new Set(["values", ...modes])];
 }
 
-export function createChunkConverter(requested: readonly StreamMode[]): ChunkConverter {
+export function createChunkConverter(requested: readonly StreamMode[], subgraphs: boolean): ChunkConverter {
   const wanted = new Set<string>(requested);
   const metadataJson = new WeakMap<object, string>();
   const accumulator = wanted.has("messages") ? createMessageAccumulator() : undefined;
 
   return {
-    *convert({ namespace, mode, payload }) {
+    *convert(chunk) {
+      if (!subgraphs && isNested(chunk)) return;
+      const { mode, payload } = chunk;
+      const namespace = subgraphs ? chunk.namespace : ROOT;
       if (mode === "messages") {
         if (wanted.has("messages-tuple")) {
           yield { event: "messages", namespace, data: tupleJson(payload, metadataJson) };
@@ -46,6 +49,16 @@ export function createChunkConverter(requested: readonly StreamMode[]): ChunkCon
       yield { event: mode, namespace, data: toJson(wirePayload(mode, payload)) };
     },
   };
+}
+
+const ROOT: readonly string[] = [];
+
+/** What comes from a graph below the root. LangGraph books messages and tools to a task, so those of the root have one. */
+function isNested({ namespace, mode, payload }: GraphChunk): boolean {
+  if (mode === "tools") return namespace.length > 1;
+  if (mode !== "messages") return namespace.length > 0;
+  const [, metadata] = payload as [MessageLike, JsonObject]; // as in tupleJson
+  return String(metadata.langgraph_checkpoint_ns ?? metadata.checkpoint_ns ?? "").includes("|");
 }
 
 // ---- messages-tuple

@@ -1,27 +1,23 @@
 /** From heddle's requests to what LangGraph is called with: config, input, commands, updates. Pure. */
 import type { RunnableConfig } from "@langchain/core/runnables";
 import type { MessageKit } from "../core/kit.js";
-import type { CheckpointPointer, Json, JsonObject, RunCommand } from "../core/model.js";
+import type { CheckpointPointer, Json, JsonObject, RunCommand, RunConfig } from "../core/model.js";
 import type { StreamOptions } from "./bound-graph.js";
 import type { ExecuteRequest, StateRef, StateUpdate } from "./host.js";
 
+/** What `graph.stream` is called with, but for what is streamed. */
 export function executionConfig(request: ExecuteRequest, signal: AbortSignal): StreamOptions {
   const { payload } = request;
-  const { recursion_limit, max_concurrency, run_name, configurable, metadata, tags, ...rest } = payload.config;
-  const context = payload.context;
+  const { configurable, metadata } = payload.config;
   const identity = {
     run_id: request.runId,
     thread_id: request.threadId,
     graph_id: request.graphId,
     assistant_id: request.assistantId,
   };
-  const options: Record<string, unknown> = {
-    ...rest,
-    ...(tags === undefined ? {} : { tags: [...tags] }),
-    ...(recursion_limit === undefined ? {} : { recursionLimit: recursion_limit }),
-    ...(max_concurrency === undefined ? {} : { maxConcurrency: max_concurrency }),
-    ...(run_name === undefined ? {} : { runName: run_name }),
-    ...(isEmpty(context) ? {} : { context }),
+  return {
+    ...runnableOptions(payload.config),
+    ...(isEmpty(payload.context) ? {} : { context: payload.context }),
     ...(payload.interruptBefore === null ? {} : { interruptBefore: payload.interruptBefore }),
     ...(payload.interruptAfter === null ? {} : { interruptAfter: payload.interruptAfter }),
     configurable: {
@@ -40,6 +36,22 @@ export function executionConfig(request: ExecuteRequest, signal: AbortSignal): S
     runId: request.runId,
     signal,
   };
+}
+
+/** The options of a run's config that are LangChain's, in both spellings; nothing else of it reaches the graph's options. */
+const RUNNABLE_OPTIONS = [
+  ["tags", "tags"],
+  ["recursion_limit", "recursionLimit"],
+  ["max_concurrency", "maxConcurrency"],
+  ["run_name", "runName"],
+] as const;
+
+function runnableOptions(config: RunConfig): Record<string, unknown> {
+  const options: Record<string, unknown> = {};
+  for (const [wire, name] of RUNNABLE_OPTIONS) {
+    const value = config[wire] ?? config[name];
+    if (value !== undefined && value !== null) options[name] = Array.isArray(value) ? [...value] : value;
+  }
   return options;
 }
 

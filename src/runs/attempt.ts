@@ -1,33 +1,24 @@
 /**
- * One lease from its claim to its end: drives the graph, publishes what it says, commits how it ended.
+ * One lease from its claim to its end: drives the graph, publishes what it says, hands the rest to `ending.ts`.
  *
  * 1. While it holds the lease it renews it; a lost lease aborts the graph, and from then on nothing is published.
- * 2. What a run ended as is committed, its checkpoints durable before that, before its stream says so.
- * 3. A cancel that was accepted before the run ended decides how it ends, even when the graph came to its end first.
- * 4. A shutdown gives the run back to the queue: its stream is neither ended nor failed.
+ * 2. The first reason to stop wins; it reaches the graph through the signal.
+ * 3. An end that cannot be written down now is written down later: a full disk must not leave a thread busy for ever.
  */
-import type { Signals, StreamBridge } from "../bridge/bridge.js";
 import type { Clock } from "../core/clock.js";
 import { describeError } from "../core/errors.js";
-import { toJson } from "../core/json.js";
 import type { Log } from "../core/log.js";
-import type { Metrics } from "../core/metrics.js";
-import type { Run, RunError, RunStatus } from "../core/model.js";
-import type { ExecuteResult, GraphHost } from "../graphs/host.js";
-import type { Checkpoints, Lease, RunOutcome, RunStore, ThreadStore } from "../storage/storage.js";
+import type { Run } from "../core/model.js";
+import type { ExecuteRequest, ExecuteResult, GraphHost } from "../graphs/host.js";
+import type { Lease } from "../storage/storage.js";
+import { type Claim, type Ending, type EndingDeps, type StopCause, settle } from "./ending.js";
 import { graphInputOf } from "./recovery.js";
-import { RESULT_EVENT, resultJson } from "./result.js";
+import { openRunLog, type RunLog } from "./run-log.js";
 
-export interface AttemptDeps {
-  readonly runs: RunStore;
-  readonly threads: ThreadStore;
-  readonly checkpoints: Checkpoints;
+export interface AttemptDeps extends EndingDeps {
   readonly host: GraphHost;
-  readonly bridge: StreamBridge;
-  readonly signals: Signals;
   readonly clock: Clock;
   readonly log: Log;
-  readonly metrics: Metrics;
   readonly options: AttemptOptions;
 }
 
@@ -38,38 +29,56 @@ export interface AttemptOptions {
   readonly keepPartialOnCancel: boolean;
 }
 
-type AbortCause = "interrupt" | "rollback" | "timeout" | "lost" | typeof SHUTDOWN;
+/** Stops the run of an attempt; the first cause wins. */
+export class StopSwitch {
+  readonly #abort = new AbortController();
+  readonly signal = this.#abort.signal;
+  #isShutDown = false;
 
-/** Abort reason of a gateway that stops. */
-export const SHUTDOWN = "shutdown";
+  stop(cause: StopCause): void {
+    this.#isShutDown ||= cause === "shutdown";
+    this.#abort.abort(cause);
+  }
+
+  /** Whether the gateway stops, even when something else stopped the run first. */
+  get isShutDown(): boolean {
+    return this.#isShutDown;
+  }
+
+  /** null while nobody stopped it. */
+  get cause(): StopCause | null {
+    return this.signal.aborted ? (this.signal.reason as StopCause) : null; // only `stop` aborts it
+  }
+}
 
 /** Runs `run` under the lease of `workerId` until it is over one way or another. */
-export async function attend(deps: AttemptDeps, workerId: string, run: Run, abort: AbortController): Promise<void> {
-  const { clock, log } = deps;
+export async function attend(deps: AttemptDeps, workerId: string, run: Run, stopSwitch: StopSwitch): Promise<void> {
+  const { clock, log, options } = deps;
   const lease: Lease = { runId: run.runId, threadId: run.threadId, fence: run.fence, workerId };
   const ids = { runId: run.runId, threadId: run.threadId, attempt: run.attempt };
   const startedAt = clock.now();
   log.info(ids, "run started");
-  const stopWatching = watch(deps, run, lease, abort);
+  const stopWatching = watch(deps, run, lease, stopSwitch);
   try {
-    const stream = openStream(deps.bridge, run);
-    const result = await execute(deps, run, stream, abort.signal);
-    const cause = abort.signal.aborted ? (abort.signal.reason as AbortCause) : null; // only this file aborts it
-    const ended = await settle(deps, run, lease, stream, { result, cause });
+    const runLog = await openRunLog(deps.bridge, run, run.fence);
+    const result = await execute(deps, run, runLog, stopSwitch);
+    const claim = { run, lease, leaseMs: options.leaseMs, runLog };
+    const ended = await settleInTheEnd(deps, claim, { result, cause: stopSwitch.cause }, stopSwitch);
     log.info({ ...ids, status: ended, ms: clock.now() - startedAt }, "run ended");
   } finally {
     stopWatching();
   }
 }
 
-/** Invariant 1: renews the lease, and aborts for a cancel, the timeout, or a lease that is lost. */
-function watch(deps: AttemptDeps, run: Run, lease: Lease, abort: AbortController): () => void {
+/** Renews the lease, and stops for a cancel, the timeout, or a lease that is lost. */
+function watch(deps: AttemptDeps, run: Run, lease: Lease, stopSwitch: StopSwitch): () => void {
   const { runs, clock, signals, log, options } = deps;
   const renew = async (): Promise<void> => {
     try {
       const { held, cancel } = await runs.renew(lease, options.leaseMs);
-      if (!held) abort.abort("lost" satisfies AbortCause);
-      else if (cancel !== null) abort.abort(cancel satisfies AbortCause);
+      if (!held)
+        stopSwitch.stop("lost"); // 1
+      else if (cancel !== null) stopSwitch.stop(cancel);
     } catch (error) {
       log.warn({ err: error, runId: run.runId }, "a lease could not be renewed");
     }
@@ -80,9 +89,9 @@ function watch(deps: AttemptDeps, run: Run, lease: Lease, abort: AbortController
     forgetRenewal = clock.after(options.leaseMs / 3, () => void renew().then(() => stopped || renewLater()));
   };
   renewLater();
-  const forgetTimeout = clock.after(options.timeoutMs, () => abort.abort("timeout" satisfies AbortCause));
+  const forgetTimeout = clock.after(options.timeoutMs, () => stopSwitch.stop("timeout"));
   const stopListening = signals.on(`cancel:${run.runId}`, () => void renew());
-  if (run.cancelAction !== null) abort.abort(run.cancelAction satisfies AbortCause);
+  if (run.cancelAction !== null) stopSwitch.stop(run.cancelAction);
   return () => {
     stopped = true;
     forgetRenewal();
@@ -91,125 +100,57 @@ function watch(deps: AttemptDeps, run: Run, lease: Lease, abort: AbortController
   };
 }
 
-/** Numbers and publishes the events of one claim. */
-interface RunStream {
-  publish(event: string, namespace: readonly string[], data: string): Promise<void>;
-}
-
-function openStream(bridge: StreamBridge, run: Run): RunStream {
-  let seq = 0;
-  return {
-    async publish(event, namespace, data) {
-      const accepted = bridge.publish(run.runId, { id: { fence: run.fence, seq: ++seq }, event, namespace, data });
-      if (typeof accepted !== "boolean") await accepted; // a remote bridge sets the pace, the memory bridge never waits
-    },
-  };
-}
-
-async function execute(deps: AttemptDeps, run: Run, stream: RunStream, signal: AbortSignal): Promise<ExecuteResult> {
-  const { host, threads, checkpoints, clock, metrics, options } = deps;
-  if (run.attempt > options.maxAttempts) {
-    const message = `the run was started ${options.maxAttempts} times and never came to its end`;
-    return { kind: "failed", error: { error: "MaxAttemptsExceeded", message }, projection: null };
-  }
-  if (signal.aborted) return { kind: "aborted", projection: null };
+/** Publishes what the graph says; whatever goes wrong is a result. */
+async function execute(deps: AttemptDeps, run: Run, runLog: RunLog, { signal }: StopSwitch): Promise<ExecuteResult> {
+  const { host, clock, metrics, options } = deps;
+  if (run.attempt > options.maxAttempts) return giveUp(deps, run);
   try {
-    await stream.publish("metadata", [], toJson({ run_id: run.runId, attempt: run.attempt, thread_id: run.threadId }));
-    const pendingBefore = (await threads.get(run.threadId))?.interrupts ?? {};
-    const input = graphInputOf(run, pendingBefore, checkpoints);
-    const keepPartialOn = options.keepPartialOnCancel ? ("interrupt" satisfies AbortCause) : undefined;
-    const events = host.execute({ ...run, input, pendingBefore, keepPartialOn }, signal);
+    const events = host.execute(await executeRequest(deps, run), signal);
     for (let first = true; ; first = false) {
       const step = await events.next();
       if (step.done === true) return step.value;
       if (first) metrics.firstEventSeconds.observe(Math.max(0, clock.now() - run.createdAt) / 1000);
-      await stream.publish(step.value.event, step.value.namespace, step.value.data);
+      const published = runLog.publish(step.value.event, step.value.namespace, step.value.data);
+      if (published !== undefined) await published;
     }
   } catch (error) {
     return { kind: "failed", error: describeError(error), projection: null };
   }
 }
 
-interface Ending {
-  readonly result: ExecuteResult;
-  readonly cause: AbortCause | null;
+async function executeRequest(deps: AttemptDeps, run: Run): Promise<ExecuteRequest> {
+  const pendingBefore = (await deps.threads.get(run.threadId))?.interrupts ?? {};
+  const input = graphInputOf(run, pendingBefore, deps.checkpoints);
+  const keepPartialOn = deps.options.keepPartialOnCancel ? ("interrupt" satisfies StopCause) : undefined;
+  return { ...run, input, pendingBefore, keepPartialOn };
 }
 
-async function settle(
+/** Too many attempts died: nothing is driven any more, but the thread shows what they left behind. */
+async function giveUp(deps: AttemptDeps, run: Run): Promise<ExecuteResult> {
+  const message = `the run was started ${deps.options.maxAttempts} times and never came to its end`;
+  const error = { error: "MaxAttemptsExceeded", message };
+  const request = { ...run, input: { kind: "continue" }, pendingBefore: {}, keepPartialOn: undefined } as const;
+  const { value } = await deps.host.execute(request, AbortSignal.abort()).next();
+  const projection = value !== undefined && "projection" in value ? value.projection : null;
+  return { kind: "failed", error, projection };
+}
+
+const SETTLE_AGAIN_MS = 1_000;
+
+/** Invariant 3; a shutdown ends the trying, because the next start finds the run by its row. */
+async function settleInTheEnd(
   deps: AttemptDeps,
-  run: Run,
-  lease: Lease,
-  stream: RunStream,
+  claim: Claim,
   ending: Ending,
-): Promise<RunStatus | "lost" | "released" | "rolled back"> {
-  const { runs, checkpoints, metrics } = deps;
-  if (ending.cause === "lost") return "lost";
-  if (ending.cause === SHUTDOWN && ending.result.kind !== "finished") {
-    return (await runs.release(lease)) ? "released" : "lost";
+  stopSwitch: StopSwitch,
+): Promise<Awaited<ReturnType<typeof settle>>> {
+  for (;;) {
+    try {
+      return await settle(deps, claim, ending);
+    } catch (error) {
+      if (stopSwitch.isShutDown) throw error;
+      deps.log.error({ err: error, runId: claim.run.runId }, "the end of a run could not be written; trying again");
+      await new Promise<void>((resolve) => void deps.clock.after(SETTLE_AGAIN_MS, resolve));
+    }
   }
-  if (ending.cause === "rollback") {
-    if (!(await runs.markRollingBack(lease))) return "lost";
-    await takeBack(deps, run);
-    await stream.publish("end", [], toJson({ run_id: run.runId, status: "rollback" }));
-    await close(deps, run);
-    return "rolled back";
-  }
-  const outcome = outcomeOf(run, ending);
-  checkpoints.sync(); // invariant 2
-  if (!(await runs.finish(lease, outcome))) return "lost";
-  metrics.runsFinished.inc({ status: outcome.status });
-  await publishEnd(stream, run, outcome);
-  await close(deps, run);
-  if (outcome.deleteThread) await removeThread(deps, run.threadId);
-  return outcome.status;
-}
-
-/** Takes a rolled-back run out of its thread: first its checkpoints, then its row. Safe to repeat after a crash. */
-export async function takeBack(deps: Pick<AttemptDeps, "runs" | "checkpoints">, run: Run): Promise<void> {
-  deps.checkpoints.deleteRun(run.threadId, run.runId);
-  deps.checkpoints.sync();
-  await deps.runs.removeRolledBack(run);
-}
-
-/** Removes a thread that is marked for deletion: first its checkpoints, then its rows. Safe to repeat after a crash. */
-export async function removeThread(
-  deps: Pick<AttemptDeps, "threads" | "checkpoints">,
-  threadId: string,
-): Promise<void> {
-  deps.checkpoints.deleteThread(threadId);
-  deps.checkpoints.sync();
-  await deps.threads.remove(threadId);
-}
-
-function outcomeOf(run: Run, { result, cause }: Ending): RunOutcome {
-  const deleteThread = run.payload.temporary;
-  const { projection } = result;
-  if (cause === "interrupt") return { status: "interrupted", error: null, projection, deleteThread }; // invariant 3
-  if (cause === "timeout" && result.kind !== "finished") {
-    const error: RunError = { error: "TimeoutError", message: "the run exceeded its time limit" };
-    return { status: "timeout", error, projection, deleteThread };
-  }
-  if (result.kind === "failed") return { status: "error", error: result.error, projection, deleteThread };
-  return { status: "success", error: null, projection, deleteThread };
-}
-
-/** The result for waiters, then `error`, or `end` for every other end. */
-async function publishEnd(stream: RunStream, run: Run, outcome: RunOutcome): Promise<void> {
-  const { status, error, projection } = outcome;
-  const result = {
-    status,
-    error,
-    valuesJson: projection?.valuesJson ?? null,
-    interrupts: projection?.interrupts ?? {},
-  };
-  await stream.publish(RESULT_EVENT, [], resultJson(result));
-  if (error !== null) await stream.publish("error", [], toJson(error));
-  else await stream.publish("end", [], toJson({ run_id: run.runId, status }));
-}
-
-async function close({ bridge, signals }: AttemptDeps, run: Run): Promise<void> {
-  await bridge.end(run.runId);
-  signals.send(`run:${run.runId}`);
-  signals.send(`thread:${run.threadId}`);
-  signals.send("runs");
 }

@@ -78,10 +78,12 @@ export function draftRun(request: RunRequest, context: DraftContext): NewRun {
         ...thread.config,
         ...request.config,
         configurable: {
-          ...assistant.config.configurable,
-          ...(thread.config.configurable as JsonObject | undefined),
-          ...request.headerConfigurable,
-          ...withoutServerOwned(request.config.configurable ?? {}),
+          ...withoutServerOwned({
+            ...assistant.config.configurable,
+            ...(thread.config.configurable as JsonObject | undefined),
+            ...request.headerConfigurable,
+            ...request.config.configurable,
+          }),
           ...identity,
         },
       },
@@ -113,9 +115,9 @@ function isRecord(value: Json): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Keys that only the server sets: LangGraph's own, and who the caller is. */
+/** Without what only the server sets: LangGraph's own keys, who the caller is, and the place to start from. */
 function withoutServerOwned(configurable: JsonObject): JsonObject {
-  return Object.fromEntries(
-    Object.entries(configurable).filter(([key]) => !key.startsWith("__") && !key.startsWith("langgraph_auth_")),
-  );
+  return Object.fromEntries(Object.entries(configurable).filter(([key]) => !SERVER_OWNED.test(key)));
 }
+
+const SERVER_OWNED = /^(__|langgraph_auth_|checkpoint_(id|ns|map)$)/;

@@ -4,11 +4,9 @@
  * It admits and cancels in the database and reads logs from the bridge; executing is the worker's business, in this
  * process or another. Nothing here waits on a timer: followers wake from the log, and a log ends when the run has.
  */
-import type { Cursor, Signals, StreamBridge, StreamEvent } from "../bridge/bridge.js";
+import type { Signals, StreamBridge } from "../bridge/bridge.js";
 import type { Clock } from "../core/clock.js";
-import { conflict, notFound } from "../core/errors.js";
-import { newId } from "../core/ids.js";
-import { toJson } from "../core/json.js";
+import { conflict, GatewayError, notFound } from "../core/errors.js";
 import {
   type Assistant,
   type CancelAction,
@@ -18,11 +16,15 @@ import {
   type RunStatus,
 } from "../core/model.js";
 import type { GraphHost } from "../graphs/host.js";
-import type { AdmitRequest, Page, RunStore, ThreadStore } from "../storage/storage.js";
-import { draftRun, type RunRequest } from "./draft.js";
-import { requestHash } from "./idempotency.js";
-import { decideMultitask } from "./multitask.js";
-import { RESULT_EVENT, resultJson } from "./result.js";
+import type { AdmitResult, Page, RunStore, ThreadStore } from "../storage/storage.js";
+import { type AdmissionOptions, admissionOf } from "./admission.js";
+import type { RunRequest } from "./draft.js";
+import { tell } from "./ending.js";
+import type { RunReader, RunReading } from "./reading.js";
+import { resultJson } from "./result.js";
+import { openRunLog } from "./run-log.js";
+import { nextSignal } from "./wait.js";
+import type { Slot } from "./worker.js";
 
 export interface RunManagerDeps {
   readonly runs: RunStore;
@@ -32,20 +34,18 @@ export interface RunManagerDeps {
   readonly bridge: StreamBridge;
   readonly signals: Signals;
   readonly clock: Clock;
-  readonly options: {
-    readonly defaultMultitaskStrategy: MultitaskStrategy;
-    readonly maxPendingPerThread: number;
-  };
+  readonly reader: RunReader;
+  /** Room of a worker in this process, which then starts the run without being told; null without. */
+  readonly reserveSlot: () => Slot | null;
+  readonly options: AdmissionOptions;
 }
 
-/** What a follower of a run sees, in order. A snapshot stands for events that the log does not hold any more. */
-export type StreamItem =
-  | { readonly kind: "event"; readonly event: StreamEvent }
-  | { readonly kind: "snapshot"; readonly valuesJson: string };
-
-export interface FollowOptions {
-  readonly cursor: Cursor;
-  readonly signal: AbortSignal;
+/** Runs in flight that have all of what is given. */
+export interface CancelSelection {
+  readonly threadId?: string | undefined;
+  /** Only with a thread. */
+  readonly runIds?: readonly string[] | undefined;
+  readonly status?: "pending" | "running" | undefined;
 }
 
 export interface RunManager {
@@ -54,35 +54,29 @@ export interface RunManager {
    * request keeps it. An idempotency key that was used before returns the run that it created.
    */
   create(threadId: string | null, request: RunRequest): Promise<Run>;
+  /** Several, each on a thread of its own; none when one of them asks for an assistant that does not exist. */
+  createBatch(requests: readonly RunRequest[]): Promise<readonly Run[]>;
   get(threadId: string | null, runId: string): Promise<Run>;
   /** The run that occupies the thread now: the one that executes, else the next in line. */
   active(threadId: string): Promise<Run | undefined>;
   list(threadId: string, query: { limit: number; offset: number; status?: RunStatus | undefined }): Promise<Page<Run>>;
   /** Deletes a finished run's row; `conflict` while it is in flight. */
   remove(threadId: string, runId: string): Promise<void>;
-  /** The run's events in batches; ends when the run has ended, throws `StreamBrokenError` when the gateway stops first. */
-  follow(run: Run, options: FollowOptions): AsyncGenerator<readonly StreamItem[]>;
-  /** A stateless run's log after its thread is gone. */
-  followFinished(runId: string, options: FollowOptions): AsyncGenerator<readonly StreamItem[]> | undefined;
-  /** The JSON that `wait` and `join` answer with, when the run has ended. */
-  result(run: Run, signal: AbortSignal): Promise<string>;
+  /** The run to follow or to wait for, also when only its log is left. */
+  read(threadId: string | null, runId: string): Promise<RunReading>;
+  readingOf(run: Run): RunReading;
   /** Requests a cancel and tells the worker. Idempotent; `conflict` for a run that ended otherwise. */
   cancel(threadId: string | null, runId: string, action: CancelAction): Promise<void>;
   /** Resolves when the run is in flight no more. */
   ended(runId: string, signal: AbortSignal): Promise<void>;
-  /** Cancels what is in flight on the thread and resolves when all of it has stopped. */
+  /** For a thread that is being deleted: cancels what is in flight on it and resolves when all of it has stopped. */
   stopThread(threadId: string): Promise<void>;
-  /** Cancels every run that matches; returns how many. */
-  cancelMany(
-    selection:
-      | { readonly status: "pending" | "running" | "all" }
-      | { readonly threadId: string; readonly runIds: readonly string[] },
-    action: CancelAction,
-  ): Promise<number>;
+  /** Cancels every run in flight that matches; returns how many. */
+  cancelMany(selection: CancelSelection, action: CancelAction): Promise<number>;
 }
 
 export function createRunManager(deps: RunManagerDeps): RunManager {
-  const { runs, threads, bridge, signals } = deps;
+  const { runs, threads, bridge, signals, reader } = deps;
 
   async function get(threadId: string | null, runId: string): Promise<Run> {
     const run = await runs.get(threadId, runId);
@@ -90,116 +84,90 @@ export function createRunManager(deps: RunManagerDeps): RunManager {
     return run;
   }
 
-  /** A pending run that was cancelled has no worker to end its log. */
+  async function admit(threadId: string | null, request: RunRequest, assistant: Assistant): Promise<Run> {
+    const admitted = await admitInSlot(deps.reserveSlot(), (claim) =>
+      runs.admit(admissionOf(threadId, request, { assistant, claim, now: deps.clock.now(), options: deps.options })),
+    );
+    if (admitted.kind === "repeated") return admitted.run;
+    for (const other of admitted.cancelled) {
+      if (other.status === "running") signals.send(`cancel:${other.runId}`);
+      else if (other.fence === 0) await endUnstarted(other, cancelledAs(admitted.run.multitaskStrategy));
+    }
+    if (admitted.run.status === "pending") signals.send("runs");
+    return { ...admitted.run, status: "pending" }; // as clients know a new run, however soon it starts
+  }
+
+  /** A pointer to nowhere is refused before there is a run (api.md §1.3). */
+  async function requireCheckpoint(threadId: string, request: RunRequest, { graphId }: Assistant): Promise<void> {
+    const { checkpoint, config } = request;
+    if (checkpoint !== null) await deps.host.getState({ graphId, threadId, checkpoint, config }, { subgraphs: false });
+  }
+
+  /** A run that never ran has no worker to end its log, nor to remove a thread that was its own. */
   async function endUnstarted(run: Run, status: "interrupted" | "rollback"): Promise<void> {
-    const end = toJson({ run_id: run.runId, status });
-    const fence = run.fence + 1;
-    await bridge.publish(run.runId, { id: { fence, seq: 1 }, event: RESULT_EVENT, namespace: [], data: "{}" });
-    await bridge.publish(run.runId, { id: { fence, seq: 2 }, event: "end", namespace: [], data: end });
-    await bridge.end(run.runId);
-    signals.send(`run:${run.runId}`);
-    signals.send("runs");
+    const runLog = await openRunLog(bridge, run, run.fence + 1);
+    const thread = await threads.get(run.threadId);
+    const { valuesJson, interrupts } = thread ?? { valuesJson: null, interrupts: {} };
+    await runLog.end({ status, error: null, resultJson: resultJson({ valuesJson, interrupts, error: null }) });
+    tell(signals, run);
+    if (run.payload.temporary) await threads.remove(run.threadId);
   }
 
   async function cancel(threadId: string | null, runId: string, action: CancelAction): Promise<void> {
     const run = await get(threadId, runId);
-    const answer = await runs.requestCancel(threadId, runId, action);
-    switch (answer) {
+    switch (await runs.requestCancel(threadId, runId, action)) {
       case "ended":
-        return endUnstarted(run, action === "rollback" ? "rollback" : "interrupted");
+        return endUnstarted(run, cancelledAs(action));
       case "requested":
         signals.send(`cancel:${runId}`);
         return;
       case "already":
         return;
-      case "finished":
-        throw conflict(`run ${runId} has ended already with status ${run.status}`, { status: run.status });
+      case "finished": {
+        const { status } = await get(threadId, runId);
+        throw conflict(`run ${runId} has ended already with status ${status}`, { status });
+      }
       case "missing":
         throw notFound("run", runId);
     }
   }
 
   async function ended(runId: string, signal: AbortSignal): Promise<void> {
-    for (;;) {
-      const changed = nextSignal(signals, `run:${runId}`, signal);
+    while (!signal.aborted) {
+      const change = nextSignal(signals, `run:${runId}`, signal);
       const run = await runs.get(null, runId);
-      if (run === undefined || !isInFlight(run.status) || signal.aborted) {
-        changed.forget();
-        return;
-      }
-      await changed.promise;
+      if (run === undefined || !isInFlight(run.status)) return change.forget();
+      await change.promise;
     }
   }
 
-  async function* follow(run: Run, { cursor, signal }: FollowOptions): AsyncGenerator<readonly StreamItem[]> {
-    if (!isInFlight(run.status) && !(await bridge.has(run.runId))) {
-      const values = await snapshotOf(run);
-      yield values;
-      yield [{ kind: "event", event: endOf(run) }];
-      return;
+  /** Of a thread that no run can start on any more. */
+  async function stopRun(run: Run): Promise<void> {
+    const answer = await runs.requestCancel(run.threadId, run.runId, "interrupt");
+    if (run.status === "pending" && (answer === "ended" || answer === "requested")) {
+      return endUnstarted(run, "interrupted"); // nobody claims it: its row goes with the thread
     }
-    yield* read(run.runId, cursor, signal, () => snapshotOf(run));
-  }
-
-  async function* read(
-    runId: string,
-    cursor: Cursor,
-    signal: AbortSignal,
-    snapshot: () => Promise<readonly StreamItem[]>,
-  ): AsyncGenerator<readonly StreamItem[]> {
-    for await (const batch of bridge.subscribe(runId, { cursor, signal })) {
-      if (batch.kind === "gap") {
-        yield await snapshot();
-        continue;
-      }
-      const shown = batch.events.filter(({ event }) => event !== RESULT_EVENT);
-      if (shown.length > 0) yield shown.map((event) => ({ kind: "event", event }));
-    }
-  }
-
-  /** The state at the thread's head; nothing where there is none. */
-  async function snapshotOf(run: Run): Promise<readonly StreamItem[]> {
-    const ref = { graphId: run.graphId, threadId: run.threadId, checkpoint: null, config: run.payload.config };
-    const state = await deps.host.getState(ref, { subgraphs: false });
-    return state.checkpoint === null ? [] : [{ kind: "snapshot", valuesJson: toJson(state.values) }];
-  }
-
-  /** From the log while it is retained; else from the rows. */
-  async function result(run: Run, signal: AbortSignal): Promise<string> {
-    if (isInFlight(run.status) || (await bridge.has(run.runId))) {
-      for await (const batch of bridge.subscribe(run.runId, { cursor: { from: "start" }, signal })) {
-        if (batch.kind === "gap") continue;
-        const last = batch.events.find(({ event }) => event === RESULT_EVENT);
-        if (last !== undefined) return last.data;
-      }
-    }
-    const row = await runs.get(run.threadId, run.runId);
-    const thread = await threads.get(run.threadId);
-    return resultJson({
-      status: row?.status ?? run.status,
-      valuesJson: thread?.valuesJson ?? null,
-      interrupts: thread?.interrupts ?? {},
-      error: row?.error ?? null,
-    });
+    signals.send(`cancel:${run.runId}`);
+    await ended(run.runId, NEVER);
   }
 
   return {
     get,
     cancel,
     ended,
-    follow,
-    result,
+    readingOf: (run) => reader.ofRun(run),
 
     async create(threadId, request) {
       const assistant = await deps.findAssistant(request.assistantId);
-      const admitted = await runs.admit(admission(deps, threadId, request, assistant));
-      if (admitted.kind === "repeated") return admitted.run;
-      for (const other of admitted.cancelled) {
-        if (other.status === "running") signals.send(`cancel:${other.runId}`);
-        else await endUnstarted(other, admitted.run.multitaskStrategy === "rollback" ? "rollback" : "interrupted");
-      }
-      signals.send("runs");
-      return admitted.run;
+      if (threadId !== null) await requireCheckpoint(threadId, request, assistant);
+      return admit(threadId, request, assistant);
+    },
+
+    async createBatch(requests) {
+      const found = await Promise.all(
+        requests.map(async (request) => ({ request, assistant: await deps.findAssistant(request.assistantId) })),
+      );
+      return Promise.all(found.map(({ request, assistant }) => admit(null, request, assistant)));
     },
 
     async active(threadId) {
@@ -220,109 +188,60 @@ export function createRunManager(deps: RunManagerDeps): RunManager {
       await bridge.drop(runId);
     },
 
-    followFinished(runId, { cursor, signal }) {
-      if (bridge.has(runId) !== true) return undefined;
-      return read(runId, cursor, signal, async () => []);
+    async read(threadId, runId) {
+      const run = await runs.get(threadId, runId);
+      const reading = run === undefined ? await reader.ofRetained(threadId, runId) : reader.ofRun(run);
+      if (reading === undefined) throw notFound("run", runId);
+      return reading;
     },
 
     async stopThread(threadId) {
-      const inFlight = await runs.listInFlight({ threadId });
-      await Promise.all(
-        inFlight.map(async (run) => {
-          await cancel(threadId, run.runId, "interrupt").catch(ignoreRace);
-          await ended(run.runId, NEVER);
-        }),
-      );
+      await Promise.all((await runs.listInFlight({ threadId })).map(stopRun));
     },
 
     async cancelMany(selection, action) {
-      const selected = await select(runs, selection);
       const outcomes = await Promise.all(
-        selected.map(async (run) => {
-          const answer = await cancel(run.threadId, run.runId, action).then(() => true, ignoreRace);
-          return answer === true;
-        }),
+        (await select(runs, selection)).map((run) =>
+          cancel(run.threadId, run.runId, action).then(() => true, hasEnded),
+        ),
       );
       return outcomes.filter(Boolean).length;
     },
   };
 }
 
+async function admitInSlot(
+  slot: Slot | null,
+  admit: (claim: Slot["claim"] | null) => Promise<AdmitResult>,
+): Promise<AdmitResult> {
+  if (slot === null) return admit(null);
+  let isTaken = false;
+  try {
+    const admitted = await admit(slot.claim);
+    isTaken = admitted.kind === "admitted" && admitted.run.status === "running";
+    if (isTaken) slot.begin(admitted.run);
+    return admitted;
+  } finally {
+    if (!isTaken) slot.free();
+  }
+}
+
 const NEVER = new AbortController().signal;
 
+function cancelledAs(action: CancelAction | MultitaskStrategy): "interrupted" | "rollback" {
+  return action === "rollback" ? "rollback" : "interrupted";
+}
+
 /** A run that ended between being listed and being cancelled needs no cancel. */
-function ignoreRace(error: unknown): false {
-  if (error instanceof Error && error.name === "GatewayError") return false;
+function hasEnded(error: unknown): false {
+  if (error instanceof GatewayError) return false;
   throw error;
 }
 
-async function select(runs: RunStore, selection: Parameters<RunManager["cancelMany"]>[0]): Promise<readonly Run[]> {
-  if ("status" in selection) {
-    return runs.listInFlight(selection.status === "all" ? {} : { status: selection.status });
-  }
-  const found = await Promise.all(selection.runIds.map((runId) => runs.get(selection.threadId, runId)));
-  return found.filter((run): run is Run => run !== undefined && isInFlight(run.status));
-}
-
-function admission(
-  deps: RunManagerDeps,
-  threadId: string | null,
-  request: RunRequest,
-  assistant: Assistant,
-): AdmitRequest {
-  const { options, clock } = deps;
-  const temporary = threadId === null && request.onCompletion === "delete";
-  const newThread = { threadId: threadId ?? newId(), metadata: {}, ttl: null };
-  const mayCreate = threadId === null || request.ifNotExists === "create";
-  const strategy = request.multitaskStrategy ?? options.defaultMultitaskStrategy;
-  return {
-    threadId: newThread.threadId,
-    createThread: mayCreate ? newThread : null,
-    idempotency:
-      request.idempotencyKey === null
-        ? null
-        : { key: request.idempotencyKey, requestHash: requestHash(threadId, request) },
-    decide(thread, inFlight) {
-      if (thread === undefined && !mayCreate) return { kind: "refuse", error: notFound("thread", newThread.threadId) };
-      const decision = decideMultitask(strategy, inFlight, options);
-      if (decision.kind === "refuse") return decision;
-      const context = {
-        assistant,
-        thread: thread ?? { ...newThread, config: {}, interrupts: {} },
-        inFlight,
-        strategy,
-        temporary,
-        now: clock.now(),
-      };
-      return { kind: "insert", run: draftRun(request, context), cancelInFlight: decision.cancel };
-    },
-  };
-}
-
-function endOf(run: Run): StreamEvent {
-  const id = { fence: run.fence + 1, seq: 1 };
-  if (run.error !== null) return { id, event: "error", namespace: [], data: toJson(run.error) };
-  return { id, event: "end", namespace: [], data: toJson({ run_id: run.runId, status: run.status }) };
-}
-
-/** Resolves at the next send of `topic`, or when `signal` aborts. Listening starts at once. */
-function nextSignal(
-  signals: Signals,
-  topic: string,
-  signal: AbortSignal,
-): { promise: Promise<void>; forget: () => void } {
-  let forget = (): void => {};
-  const promise = new Promise<void>((resolve) => {
-    const finish = (): void => {
-      forget();
-      resolve();
-    };
-    const stopListening = signals.on(topic, finish);
-    signal.addEventListener("abort", finish);
-    forget = () => {
-      stopListening();
-      signal.removeEventListener("abort", finish);
-    };
+async function select(runs: RunStore, { threadId, runIds, status }: CancelSelection): Promise<readonly Run[]> {
+  const inFlight = await runs.listInFlight({
+    ...(threadId === undefined ? {} : { threadId }),
+    ...(status === undefined ? {} : { status }),
   });
-  return { promise, forget };
+  return runIds === undefined ? inFlight : inFlight.filter(({ runId }) => runIds.includes(runId));
 }

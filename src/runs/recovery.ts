@@ -18,5 +18,7 @@ export function graphInputOf(run: Run, pending: InterruptsByTask, checkpoints: C
   }
   if (run.payload.command === null) return { kind: "input", value: run.payload.input };
   const command = normaliseResume(run.payload.command, pending);
-  return Object.keys(command).length === 0 ? { kind: "input", value: null } : { kind: "command", command };
+  // A resume that found nothing to answer leaves nothing of the command.
+  if (Object.keys(command).length === 0) return { kind: "input", value: run.payload.input };
+  return { kind: "command", command };
 }

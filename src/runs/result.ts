@@ -1,15 +1,15 @@
 /**
  * What `wait` and `join` answer with: the last root state, with `__interrupt__` when the graph paused and `__error__`
- * when it failed (api.md §2.7). It travels as the last entry of the run's log, so that it survives a temporary thread.
+ * when it failed (api.md §2.7). It travels as the last entry but one of the run's log, so that it survives a temporary
+ * thread.
  */
 import { toJson } from "../core/json.js";
-import type { InterruptsByTask, RunError, RunStatus } from "../core/model.js";
+import type { InterruptsByTask, RunError } from "../core/model.js";
 
 /** The name of the log entry; never shown to stream readers. */
 export const RESULT_EVENT = "__result__";
 
 export interface RunResult {
-  readonly status: RunStatus;
   readonly valuesJson: string | null;
   readonly interrupts: InterruptsByTask;
   readonly error: RunError | null;

@@ -2,28 +2,45 @@
  * Keeps runs going: claims what is due and attends to as many at once as it may.
  *
  * 1. It holds at most `concurrency` leases, and claims again whenever one ends, a run is admitted, or a delayed one is due.
+ *    A run that nothing stands in the way of is claimed by its own admission and starts in the same tick.
  * 2. Stopping claims nothing more; what does not finish in time goes back to the queue, its stream neither ended nor failed.
  */
 import { newId } from "../core/ids.js";
 import type { Run } from "../core/model.js";
-import { type AttemptDeps, attend, SHUTDOWN } from "./attempt.js";
+import type { AdmitRequest } from "../storage/storage.js";
+import { type AttemptDeps, attend, StopSwitch } from "./attempt.js";
 
 export interface WorkerDeps extends AttemptDeps {
   readonly concurrency: number;
 }
 
+/** Room for one run that is about to be admitted. */
+export interface Slot {
+  /** For the admission: it claims the run in its own transaction when the thread is free. */
+  readonly claim: NonNullable<AdmitRequest["claim"]>;
+  /** Starts the run that was claimed so. */
+  begin(run: Run): void;
+  /** Gives the room back. */
+  free(): void;
+}
+
 export interface RunWorker {
   start(): void;
+  /** null when there is no room, or when older runs may be waiting for it. */
+  reserve(): Slot | null;
   /** Invariant 2. Resolves when no lease is held any more. */
   stop(graceMs: number): Promise<void>;
 }
 
+const CLAIM_AGAIN_MS = 1_000;
+
 export function createWorker(deps: WorkerDeps): RunWorker {
   const { runs, signals, clock, log, metrics, concurrency, options } = deps;
   const workerId = newId();
-  const active = new Map<string, { readonly abort: AbortController; readonly done: Promise<void> }>();
+  const active = new Map<string, { readonly stopSwitch: StopSwitch; readonly done: Promise<void> }>();
+  const undecided = new Set<Promise<void>>();
   let stopListening = (): void => {};
-  let forgetDueTimer = (): void => {};
+  let forgetTimer = (): void => {};
   let stopping = false;
   let claiming: Promise<void> | undefined;
   let claimAgain = false;
@@ -31,51 +48,51 @@ export function createWorker(deps: WorkerDeps): RunWorker {
   /** Invariant 1: one claim loop at a time; a wake-up during it makes it look once more. */
   function wake(): void {
     claimAgain = true;
-    claiming ??= claimAll().finally(() => {
-      claiming = undefined;
-      if (claimAgain && !stopping && active.size < concurrency) wake();
-    });
+    claiming ??= claimAll()
+      .catch((error: unknown) => {
+        log.error({ err: error }, "claiming a run failed; trying again");
+        wakeAfter(CLAIM_AGAIN_MS);
+      })
+      .finally(() => {
+        claiming = undefined;
+        if (claimAgain && hasRoom()) wake();
+      });
+  }
+
+  function hasRoom(): boolean {
+    return !stopping && active.size + undecided.size < concurrency;
+  }
+
+  function wakeAfter(delayMs: number): void {
+    forgetTimer();
+    forgetTimer = clock.after(delayMs, wake);
   }
 
   async function claimAll(): Promise<void> {
-    while (!stopping && active.size < concurrency) {
+    while (hasRoom()) {
       claimAgain = false;
-      const run = await claim();
-      if (run === undefined) {
-        if (claimAgain) continue;
-        await watchNextDue();
-        return;
+      const run = await runs.claim(workerId, options.leaseMs);
+      if (run !== undefined) {
+        begin(run);
+      } else if (!claimAgain) {
+        const dueAt = await runs.nextDueAt();
+        if (dueAt === undefined) return;
+        if (dueAt > clock.now()) return wakeAfter(dueAt - clock.now());
+        // It fell due between the two questions.
       }
-      begin(run);
     }
-  }
-
-  async function claim(): Promise<Run | undefined> {
-    try {
-      return await runs.claim(workerId, options.leaseMs);
-    } catch (error) {
-      log.error({ err: error }, "claiming a run failed");
-      forgetDueTimer = clock.after(1_000, wake);
-      return undefined;
-    }
-  }
-
-  async function watchNextDue(): Promise<void> {
-    const dueAt = await runs.nextDueAt();
-    forgetDueTimer();
-    if (dueAt !== undefined && dueAt > clock.now()) forgetDueTimer = clock.after(dueAt - clock.now(), wake);
   }
 
   function begin(run: Run): void {
-    const abort = new AbortController();
-    const done = attend(deps, workerId, run, abort)
+    const stopSwitch = new StopSwitch();
+    const done = attend(deps, workerId, run, stopSwitch)
       .catch((error: unknown) => log.error({ err: error, runId: run.runId }, "a run could not be attended to its end"))
       .finally(() => {
         active.delete(run.runId);
         metrics.runsActive.set(active.size);
         wake();
       });
-    active.set(run.runId, { abort, done });
+    active.set(run.runId, { stopSwitch, done });
     metrics.runsActive.set(active.size);
   }
 
@@ -85,19 +102,44 @@ export function createWorker(deps: WorkerDeps): RunWorker {
       wake();
     },
 
+    reserve() {
+      if (claiming !== undefined || !hasRoom()) return null;
+      let resolve = (): void => {};
+      const decided = new Promise<void>((settle) => {
+        resolve = settle;
+      });
+      undecided.add(decided);
+      const decide = (): void => {
+        undecided.delete(decided);
+        resolve();
+      };
+      return {
+        claim: { workerId, leaseMs: options.leaseMs },
+        begin(run) {
+          begin(run);
+          decide();
+        },
+        free() {
+          decide();
+          wake(); // somebody may have been turned away meanwhile
+        },
+      };
+    },
+
     async stop(graceMs) {
       stopping = true;
       stopListening();
-      forgetDueTimer();
       await claiming;
-      const all = Promise.allSettled([...active.values()].map(({ done }) => done));
+      await Promise.all(undecided);
+      forgetTimer();
+      const all = Promise.all([...active.values()].map(({ done }) => done));
       let forgetGrace = (): void => {};
       const grace = new Promise<void>((resolve) => {
         forgetGrace = clock.after(graceMs, resolve);
       });
       await Promise.race([all, grace]);
       forgetGrace();
-      for (const { abort } of active.values()) abort.abort(SHUTDOWN);
+      for (const { stopSwitch } of active.values()) stopSwitch.stop("shutdown");
       await all;
     },
   };

@@ -1,0 +1,134 @@
+/** What the routes of runs with and without a thread share: create, follow, wait, stop. `threadId` null: without one. */
+import { z } from "zod";
+import { unsupported } from "../core/errors.js";
+import { type CancelAction, type Run, STREAM_MODES } from "../core/model.js";
+import type { RunManager } from "../runs/manager.js";
+import { parseCursor } from "./cursor.js";
+import { queryBoolean, queryList, queryString } from "./query.js";
+import { renderRun } from "./render.js";
+import { json, type RouteRequest } from "./route.js";
+import { type HeaderRules, refuseCheckpoint, toRunRequest } from "./run-request.js";
+import { locationHeaders, type RunAnswers } from "./run-stream.js";
+import type { RunCreate } from "./schemas.js";
+
+export interface RunRoutesDeps {
+  readonly manager: RunManager;
+  readonly answers: RunAnswers;
+  readonly headerRules: HeaderRules;
+}
+
+export const joinQuery = z.object({
+  stream_mode: queryList(z.enum(STREAM_MODES)),
+  cancel_on_disconnect: queryBoolean(false),
+  namespace: queryString(),
+  checkpoint_id: queryString(),
+});
+
+export const EVENT_STREAM = "text/event-stream: metadata, the events of the stream modes, then end or error";
+export const FINAL_STATE = "the final state, after newlines that keep the connection alive";
+
+type CreateRequest = RouteRequest<unknown, unknown, RunCreate>;
+type JoinRequest = RouteRequest<{ run_id: string }, z.output<typeof joinQuery>, unknown>;
+
+interface RunIds {
+  readonly thread_id: string;
+  readonly run_id: string;
+}
+
+export interface RunHandlers {
+  create(threadId: string | null, request: CreateRequest): Promise<Response>;
+  stream(threadId: string | null, request: CreateRequest): Promise<Response>;
+  wait(threadId: string | null, request: CreateRequest): Promise<Response>;
+  join(threadId: string | null, request: JoinRequest): Promise<Response>;
+  joinStream(threadId: string | null, request: JoinRequest): Promise<Response>;
+  /** Cancels the run and resolves when it has stopped, or when `signal` says that the client has left. */
+  cancelAndWait(ids: RunIds, signal: AbortSignal, action: CancelAction): Promise<void>;
+  /** Cancels the run and streams what that makes it say. */
+  cancelAndStream(threadId: string, request: JoinRequest, action: CancelAction): Promise<Response>;
+}
+
+export function createRunHandlers({ manager, answers, headerRules }: RunRoutesDeps): RunHandlers {
+  async function admit(threadId: string | null, { body, headers }: CreateRequest): Promise<Run> {
+    const request = toRunRequest(body, headers, headerRules);
+    if (threadId === null) refuseCheckpoint(request);
+    parseCursor(headers.get("last-event-id"), 0); // nothing may fail any more once the run is committed (W8)
+    return manager.create(threadId, request);
+  }
+
+  function answerOf(threadId: string | null, run: Run) {
+    return {
+      reading: manager.readingOf(run),
+      path: runPath(threadId, run.runId),
+      cancelOnDisconnect: run.payload.onDisconnect === "cancel",
+    };
+  }
+
+  async function joined(threadId: string | null, { params, query }: JoinRequest) {
+    refuseLaterQueries(query);
+    return {
+      reading: await manager.read(threadId, params.run_id),
+      path: runPath(threadId, params.run_id),
+      cancelOnDisconnect: query.cancel_on_disconnect,
+      modes: query.stream_mode,
+    };
+  }
+
+  return {
+    async create(threadId, request) {
+      const run = await admit(threadId, request);
+      return json(renderRun(run), { headers: locationHeaders(runPath(threadId, run.runId), "stream") });
+    },
+
+    async stream(threadId, request) {
+      const run = await admit(threadId, request);
+      const cursor = parseCursor(request.headers.get("last-event-id"), run.fence);
+      return answers.stream({ ...answerOf(threadId, run), cursor }, request);
+    },
+
+    async wait(threadId, request) {
+      return answers.wait(answerOf(threadId, await admit(threadId, request)), request);
+    },
+
+    async join(threadId, request) {
+      return answers.wait(await joined(threadId, request), request);
+    },
+
+    async joinStream(threadId, request) {
+      const answer = await joined(threadId, request);
+      const cursor = parseCursor(request.headers.get("last-event-id"), answer.reading.fence);
+      return answers.stream({ ...answer, cursor }, request);
+    },
+
+    async cancelAndWait({ thread_id: threadId, run_id: runId }, signal, action) {
+      await manager.cancel(threadId, runId, action);
+      await manager.ended(runId, signal);
+    },
+
+    async cancelAndStream(threadId, request, action) {
+      const answer = await joined(threadId, request);
+      const lastEventId = request.headers.get("last-event-id");
+      const cursor = lastEventId === null ? NOW : parseCursor(lastEventId, answer.reading.fence);
+      // The stream opens first: what the cancel makes the run say must not be missed.
+      const rest = answers.stream({ ...answer, cursor }, request);
+      try {
+        await manager.cancel(threadId, request.params.run_id, action);
+      } catch (error) {
+        await rest.body?.cancel();
+        throw error;
+      }
+      return rest;
+    },
+  };
+}
+
+const NOW = { from: "now" } as const;
+
+/** Prefix-less, because clients append it to their own base URL (W1). */
+function runPath(threadId: string | null, runId: string): string {
+  return threadId === null ? `/runs/${runId}` : `/threads/${threadId}/runs/${runId}`;
+}
+
+function refuseLaterQueries(query: { namespace?: string | undefined; checkpoint_id?: string | undefined }): void {
+  if (query.namespace !== undefined) throw unsupported("namespace", "filter the events' names instead");
+  if (query.checkpoint_id !== undefined) throw unsupported("checkpoint_id", "start after an event with Last-Event-ID");
+}

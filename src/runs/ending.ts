@@ -1,0 +1,152 @@
+/**
+ * How an attempt ends: decided from what the graph did and why it was stopped, committed, and only then said.
+ *
+ * 1. What a run ended as is committed, its checkpoints durable before that, before its stream says so.
+ * 2. A cancel that was accepted before the run ended decides how it ends, even when the graph came to its end first.
+ * 3. A shutdown gives the run back to the queue: its stream is neither ended nor failed.
+ */
+import type { Signals, StreamBridge } from "../bridge/bridge.js";
+import type { Metrics } from "../core/metrics.js";
+import type { Run, RunError, RunStatus } from "../core/model.js";
+import type { ExecuteResult } from "../graphs/host.js";
+import type { Checkpoints, Lease, RunOutcome, RunStore, ThreadStore } from "../storage/storage.js";
+import { resultJson } from "./result.js";
+import type { LogEnding, RunLog } from "./run-log.js";
+
+/** Why a run was told to stop; the reason that its signal aborts with. */
+export type StopCause = "interrupt" | "rollback" | "timeout" | "lost" | "shutdown";
+
+export interface Ending {
+  readonly result: ExecuteResult;
+  readonly cause: StopCause | null;
+}
+
+export type Verdict =
+  /** Another claim owns the run. */
+  | { readonly kind: "abandon" }
+  | { readonly kind: "release" }
+  | { readonly kind: "take back" }
+  | { readonly kind: "finish"; readonly outcome: RunOutcome };
+
+/** Pure. */
+export function decideEnding(run: Run, { result, cause }: Ending): Verdict {
+  switch (cause) {
+    case "lost":
+      return { kind: "abandon" };
+    case "rollback":
+      return { kind: "take back" };
+    case "interrupt":
+      return finish("interrupted", null); // 2
+    case "timeout":
+      if (result.kind !== "aborted") break;
+      return finish("timeout", { error: "TimeoutError", message: "the run exceeded its time limit" });
+    case "shutdown":
+      if (result.kind !== "aborted") break;
+      return { kind: "release" }; // 3
+    case null:
+  }
+  if (result.kind === "finished") return finish("success", null);
+  if (result.kind === "failed") return finish("error", result.error);
+  return finish("error", { error: "AbortError", message: "the graph stopped although nobody told it to" });
+
+  function finish(status: RunOutcome["status"], error: RunError | null): Verdict {
+    const { projection } = result;
+    return { kind: "finish", outcome: { status, error, projection, deleteThread: run.payload.temporary } };
+  }
+}
+
+export interface EndingDeps {
+  readonly runs: RunStore;
+  readonly threads: ThreadStore;
+  readonly checkpoints: Checkpoints;
+  readonly bridge: StreamBridge;
+  readonly signals: Signals;
+  readonly metrics: Metrics;
+}
+
+/** What an attempt holds while it runs. */
+export interface Claim {
+  readonly run: Run;
+  readonly lease: Lease;
+  readonly leaseMs: number;
+  readonly runLog: RunLog;
+}
+
+/**
+ * Carries the verdict out; returns what became of the run, for the log. May be called again after it threw: what was
+ * committed stays committed, and nothing is said twice.
+ */
+export async function settle(deps: EndingDeps, claim: Claim, ending: Ending): Promise<RunStatus | Verdict["kind"]> {
+  const { runs } = deps;
+  const { run, lease } = claim;
+  const verdict = decideEnding(run, ending);
+  switch (verdict.kind) {
+    case "abandon":
+      return "abandon";
+    case "release":
+      return (await runs.release(lease)) ? "release" : "abandon";
+    case "take back": {
+      const resultJson = await resultOf(deps, run, { projection: null, error: null });
+      if (!(await runs.markRollingBack(lease))) return "abandon";
+      await takeBack(deps, run);
+      await say(deps, claim, { status: "rollback", error: null, resultJson });
+      if (run.payload.temporary) await removeThread(deps, run.threadId);
+      return "take back";
+    }
+    case "finish": {
+      const { status, error, deleteThread } = verdict.outcome;
+      const resultJson = await resultOf(deps, run, verdict.outcome);
+      deps.checkpoints.sync(); // 1
+      if (!(await runs.finish(lease, verdict.outcome))) {
+        const { held, cancel } = await runs.renew(lease, claim.leaseMs);
+        return held && cancel !== null ? settle(deps, claim, { ...ending, cause: cancel }) : "abandon"; // 2
+      }
+      deps.metrics.runsFinished.inc({ status });
+      await say(deps, claim, { status, error, resultJson });
+      if (deleteThread) await removeThread(deps, run.threadId);
+      return status;
+    }
+  }
+}
+
+/** Where the state is as it was, or cannot be read, the thread's row tells it. */
+async function resultOf(
+  deps: EndingDeps,
+  run: Run,
+  { projection, error }: Pick<RunOutcome, "projection" | "error">,
+): Promise<string> {
+  const state = projection ?? (await deps.threads.get(run.threadId));
+  return resultJson({ valuesJson: state?.valuesJson ?? null, interrupts: state?.interrupts ?? {}, error });
+}
+
+async function say({ signals }: EndingDeps, { run, runLog }: Claim, ending: LogEnding): Promise<void> {
+  await runLog.end(ending);
+  tell(signals, run);
+}
+
+/** The run is over, its thread free: hints for whoever waits for either. */
+export function tell(signals: Signals, run: Run): void {
+  signals.send(`run:${run.runId}`);
+  signals.send(`thread:${run.threadId}`);
+  signals.send("runs");
+}
+
+/**
+ * Takes a rolled-back run out of its thread: first its checkpoints, then its row, and a temporary thread is marked for
+ * deletion with it. Safe to repeat after a crash.
+ */
+export async function takeBack(
+  deps: Pick<EndingDeps, "runs" | "checkpoints">,
+  run: Pick<Run, "runId" | "threadId">,
+): Promise<void> {
+  deps.checkpoints.deleteRun(run.threadId, run.runId);
+  deps.checkpoints.sync();
+  await deps.runs.removeRolledBack(run);
+}
+
+/** Removes a thread that is marked for deletion: first its checkpoints, then its rows. Safe to repeat after a crash. */
+async function removeThread(deps: Pick<EndingDeps, "threads" | "checkpoints">, threadId: string): Promise<void> {
+  deps.checkpoints.deleteThread(threadId);
+  deps.checkpoints.sync();
+  await deps.threads.remove(threadId);
+}

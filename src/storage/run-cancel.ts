@@ -4,7 +4,7 @@
  */
 import type { CancelAction, RunStatus } from "../core/model.js";
 import type { Database } from "./database.js";
-import { deleteRun } from "./run-undo.js";
+import { deleteRun, markTemporaryThread } from "./run-undo.js";
 
 /** Whether the run is over; its thread's status is the caller's to derive when it was interrupted. */
 export async function cancelInFlightRun(
@@ -17,7 +17,7 @@ export async function cancelInFlightRun(
     await deleteRun(database, run.runId);
     return true;
   }
-  await database
+  const cancelled = await database
     .updateTable("runs")
     .set({
       ...(neverRan ? { status: "interrupted", updated_at: now } : {}),
@@ -26,6 +26,8 @@ export async function cancelInFlightRun(
     })
     .where("run_id", "=", run.runId)
     .where("cancel_action", "is", null)
-    .execute();
+    .returning(["thread_id", "payload"])
+    .executeTakeFirst();
+  if (neverRan && cancelled !== undefined) await markTemporaryThread(database, cancelled);
   return neverRan;
 }

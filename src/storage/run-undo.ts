@@ -5,7 +5,7 @@
  * `updated_at`. The run remembers both as they were. A run that was admitted later remembers what *this* one wrote, so
  * then its memory is corrected instead of the thread. What somebody else has changed since stays changed.
  */
-import type { JsonObject } from "../core/model.js";
+import type { JsonObject, RunPayload } from "../core/model.js";
 import type { Database } from "./database.js";
 import { mergeMetadata, refreshStatus, reindexTerms } from "./thread-rows.js";
 
@@ -47,6 +47,7 @@ export async function deleteRun(database: Database, runId: string): Promise<void
       "created_at",
       "thread_metadata_before",
       "thread_updated_at_before",
+      "payload",
     ])
     .where("run_id", "=", runId)
     .executeTakeFirstOrThrow();
@@ -62,6 +63,17 @@ export async function deleteRun(database: Database, runId: string): Promise<void
     await restoreThread(database, run.thread_id, { before, after });
   }
   await refreshStatus(database, run.thread_id);
+  await markTemporaryThread(database, run);
+}
+
+/** A thread that was made for one run only goes when that run is over: marks it for deletion, with the run's own end. */
+export async function markTemporaryThread(
+  database: Database,
+  run: { readonly thread_id: string; readonly payload: string },
+): Promise<void> {
+  const { temporary } = JSON.parse(run.payload) as RunPayload; // a run's column
+  if (!temporary) return;
+  await database.updateTable("threads").set({ deleting: 1 }).where("thread_id", "=", run.thread_id).execute();
 }
 
 async function correctLaterRun(

@@ -101,6 +101,8 @@ export class SqlRunStore implements RunStore {
         })
         .where((eb) => isHeld(eb, lease))
         .where("rolling_back", "=", 0)
+        // Whoever asked for a cancel was told that it will happen.
+        .$if(outcome.status !== "interrupted", (query) => query.where("cancel_action", "is", null))
         .executeTakeFirst();
       if (ended.numUpdatedRows === 0n) return false;
       await saveOutcome(transaction, { threadId: lease.threadId, outcome, now });

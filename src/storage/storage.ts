@@ -161,13 +161,16 @@ export interface RunStore {
   claim(workerId: string, leaseMs: number): Promise<Run | undefined>;
   /** Extends the lease; `held: false` means ownership was lost. `cancel` is a cancel that was requested meanwhile. */
   renew(lease: Lease, leaseMs: number): Promise<{ readonly held: boolean; readonly cancel: CancelAction | null }>;
-  /** Ends the run and updates its thread in one transaction; false when the lease was lost, and nothing changed. */
+  /**
+   * Ends the run and updates its thread in one transaction. False, and nothing changed, when the lease was lost, or when a
+   * cancel was accepted meanwhile and the outcome is not `interrupted`.
+   */
   finish(lease: Lease, outcome: RunOutcome): Promise<boolean>;
   /** Back to pending without spending the attempt. */
   release(lease: Lease): Promise<boolean>;
   /**
-   * Durable cancel; the first action wins. `ended`: it was pending and is over (row gone for rollback). `requested`: its
-   * worker must be told. `already`: interrupted before. `finished`: too late.
+   * Durable cancel; the first action wins. `ended`: it never ran and is over (row gone for rollback; a thread that was
+   * made for it only is marked for deletion). `requested`: its worker must be told. `already`: interrupted before. `finished`: too late.
    */
   requestCancel(
     threadId: string | null,
@@ -185,7 +188,10 @@ export interface RunStore {
   listRollingBack(): Promise<readonly Run[]>;
   /** Marks a running run as being rolled back: durable before its first checkpoint is deleted. */
   markRollingBack(lease: Lease): Promise<boolean>;
-  /** Deletes the row of a rolled-back run; its thread is as before the run was admitted, in one transaction. */
+  /**
+   * Deletes the row of a rolled-back run; its thread is as before the run was admitted, in one transaction. A thread that
+   * was made for the run only is marked for deletion.
+   */
   removeRolledBack(run: { readonly runId: string; readonly threadId: string }): Promise<void>;
   /** Deletes the row of a finished run; false when it is in flight or missing. */
   remove(threadId: string, runId: string): Promise<boolean>;

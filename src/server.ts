@@ -191,7 +191,7 @@ async function open(
   const { server } = config;
   const runDeps = { manager, answers, headerRules: server.configurableHeaders };
   const groups: readonly (readonly [served: boolean, routes: readonly Route[]])[] = [
-    [!server.disableAssistants, assistantRoutes({ assistants, host, threads: threadService })],
+    [!server.disableAssistants, assistantRoutes({ assistants, host, threads: threadService, manager })],
     [!server.disableThreads, threadRoutes({ threads: threadService, state, manager })],
     [!server.disableRuns, [...runRoutes(runDeps), ...statelessRunRoutes(runDeps)]],
     [!server.disableStore, storeRoutes({ items: store })],

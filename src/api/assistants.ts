@@ -4,6 +4,7 @@ import { GatewayError, invalid } from "../core/errors.js";
 import type { RunConfig } from "../core/model.js";
 import type { AssistantService } from "../graphs/assistants.js";
 import type { GraphHost } from "../graphs/host.js";
+import type { RunManager } from "../runs/manager.js";
 import { ASSISTANT_SORT_COLUMNS, type AssistantFilter } from "../storage/storage.js";
 import type { ThreadService } from "../threads/threads.js";
 import { queryBoolean, queryString } from "./query.js";
@@ -25,6 +26,7 @@ export interface AssistantRoutesDeps {
   readonly assistants: AssistantService;
   readonly host: GraphHost;
   readonly threads: ThreadService;
+  readonly manager: RunManager;
 }
 
 const params = z.object({ assistant_id: assistantIdOrGraphId });
@@ -64,7 +66,7 @@ const graphSchemas = z.object({
   context_schema: jsonObject.nullable(),
 });
 
-export function assistantRoutes({ assistants, host, threads }: AssistantRoutesDeps): Route[] {
+export function assistantRoutes({ assistants, host, threads, manager }: AssistantRoutesDeps): Route[] {
   async function subgraphs(assistantId: string, namespace: string | null, recurse: boolean): Promise<Response> {
     const { graphId, config } = await assistants.require(assistantId);
     return json(await host.subgraphs(graphId, config, { namespace, recurse }));
@@ -153,13 +155,14 @@ export function assistantRoutes({ assistants, host, threads }: AssistantRoutesDe
     route({
       method: "delete",
       path: "/assistants/{assistant_id}",
-      summary: "Delete an assistant, and with `delete_threads` the threads that it ran on",
+      summary: "Stop an assistant's runs and delete it, with `delete_threads` also the threads that it ran on",
       tag: "assistants",
       params,
       query: z.object({ delete_threads: queryBoolean(false) }),
       responses: { 204: "deleted" },
       async handle(request) {
         const removed = await assistants.remove(request.params.assistant_id);
+        await manager.cancelMany({ assistantId: removed.assistantId }, "interrupt");
         if (request.query.delete_threads) await removeThreadsOf(threads, removed.assistantId);
         return noContent();
       },

@@ -46,6 +46,7 @@ export interface CancelSelection {
   /** Only with a thread. */
   readonly runIds?: readonly string[] | undefined;
   readonly status?: "pending" | "running" | undefined;
+  readonly assistantId?: string | undefined;
 }
 
 export interface RunManager {
@@ -238,10 +239,17 @@ function hasEnded(error: unknown): false {
   throw error;
 }
 
-async function select(runs: RunStore, { threadId, runIds, status }: CancelSelection): Promise<readonly Run[]> {
+async function select(
+  runs: RunStore,
+  { threadId, runIds, status, assistantId }: CancelSelection,
+): Promise<readonly Run[]> {
   const inFlight = await runs.listInFlight({
     ...(threadId === undefined ? {} : { threadId }),
     ...(status === undefined ? {} : { status }),
   });
-  return runIds === undefined ? inFlight : inFlight.filter(({ runId }) => runIds.includes(runId));
+  return inFlight.filter(
+    (run) =>
+      (runIds === undefined || runIds.includes(run.runId)) &&
+      (assistantId === undefined || run.assistantId === assistantId),
+  );
 }

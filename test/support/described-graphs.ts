@@ -28,3 +28,28 @@ export function shaped(config: LangGraphRunnableConfig) {
     .addEdge(node as typeof START, END)
     .compile();
 }
+
+const cellar = new StateGraph(Steps)
+  .addNode("dig", () => ({ steps: ["dig"] }))
+  .addNode("pave", () => ({ steps: ["pave"] }))
+  .addEdge(START, "dig")
+  .addEdge("dig", "pave")
+  .addEdge("pave", END)
+  .compile();
+
+const ground = new StateGraph(Steps)
+  .addNode("cellar", cellar)
+  .addNode("walls", () => ({ steps: ["walls"] }))
+  .addEdge(START, "cellar")
+  .addEdge("cellar", "walls")
+  .addEdge("walls", END)
+  .compile();
+
+/** Subgraphs on two levels, each of more than one node: LangGraph draws no smaller one open. */
+export const house = new StateGraph(Steps)
+  .addNode("ground", ground)
+  .addNode("roof", () => ({ steps: ["roof"] }))
+  .addEdge(START, "ground")
+  .addConditionalEdges("ground", () => "roof", ["roof", END])
+  .addEdge("roof", END)
+  .compile();

@@ -1,10 +1,10 @@
 /** A run that is known to execute: its first step is done and it waits in its second, until somebody stops it. */
 import type { Client } from "@langchain/langgraph-sdk";
 
-/** Starts the graph `slow` on a thread; returns the run's id. */
-export async function startSlowRun(client: Client, threadId: string): Promise<string> {
+/** Starts the graph `slow`, or an assistant of it, on a thread; returns the run's id. */
+export async function startSlowRun(client: Client, threadId: string, assistantId = "slow"): Promise<string> {
   let runId: string | undefined;
-  const stream = client.runs.stream(threadId, "slow", {
+  const stream = client.runs.stream(threadId, assistantId, {
     input: { input: 1 },
     streamMode: "values",
     onDisconnect: "continue",

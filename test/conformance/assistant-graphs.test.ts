@@ -1,0 +1,131 @@
+/** What an assistant's graph looks like, through the unmodified SDK client (A7–A10). */
+import type { Client } from "@langchain/langgraph-sdk";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startTestGateway, type TestGateway } from "../support/gateway.js";
+import { type Send, sender } from "../support/http.js";
+
+let gateway: TestGateway;
+let client: Client;
+let send: Send;
+
+beforeAll(async () => {
+  const graphs = {
+    greeter: "./test/support/described-graphs.ts:greeter",
+    shaped: "./test/support/described-graphs.ts:shaped",
+    house: "./test/support/described-graphs.ts:house",
+  };
+  gateway = await startTestGateway({ config: { graphs } });
+  client = gateway.client;
+  send = sender(gateway.url);
+});
+afterAll(() => gateway?.stop());
+
+const NO_SCHEMAS = {
+  input_schema: null,
+  output_schema: null,
+  state_schema: null,
+  config_schema: null,
+  context_schema: null,
+};
+
+describe("client.assistants.getSchemas", () => {
+  it("answers with the JSON schemas that a graph gives", async () => {
+    const schemas = await client.assistants.getSchemas("greeter");
+    expect(schemas).toMatchObject({
+      graph_id: "greeter",
+      input_schema: { type: "object", properties: { name: { type: "string" } } },
+      output_schema: { type: "object", properties: { greeting: { type: "string" } } },
+      state_schema: { type: "object", properties: { name: { type: "string" }, age: { type: "number" } } },
+      context_schema: { type: "object", properties: { language: { enum: ["en", "de"] } } },
+    });
+    expect(schemas.config_schema).toEqual((schemas as { context_schema?: unknown }).context_schema);
+    const { assistant_id: id } = await client.assistants.get("greeter");
+    expect(await client.assistants.getSchemas(id)).toEqual(schemas);
+  });
+
+  it("answers null for what a graph does not give", async () => {
+    expect(await client.assistants.getSchemas("house")).toEqual({ graph_id: "house", ...NO_SCHEMAS });
+  });
+
+  it("answers to a GET whatever its content type says", async () => {
+    const answer = await send("GET", "/assistants/house/schemas", undefined, { "content-type": "application/json" });
+    expect(answer).toMatchObject({ status: 200 });
+  });
+});
+
+describe("client.assistants.getGraph", () => {
+  it("draws nodes and edges", async () => {
+    const { nodes, edges } = await client.assistants.getGraph("house");
+    expect(nodes).toContainEqual({ id: "roof", type: "runnable", data: expect.objectContaining({ name: "roof" }) });
+    expect(nodes.map(({ id }) => id)).toEqual(["__start__", "ground", "roof", "__end__"]);
+    expect(edges).toEqual([
+      { source: "__start__", target: "ground", conditional: false },
+      { source: "roof", target: "__end__", conditional: false },
+      { source: "ground", target: "roof", conditional: true },
+      { source: "ground", target: "__end__", conditional: true },
+    ]);
+  });
+
+  it.each([
+    [undefined, ["ground", "roof"]],
+    [false, ["ground", "roof"]],
+    [1, ["ground:cellar", "ground:walls", "roof"]],
+    [2, ["ground:cellar:dig", "ground:cellar:pave", "ground:walls", "roof"]],
+    [true, ["ground:cellar:dig", "ground:cellar:pave", "ground:walls", "roof"]],
+  ])("opens as many levels of subgraphs as it is asked to: xray %s", async (xray, expected) => {
+    const { nodes, edges } = await client.assistants.getGraph("house", xray === undefined ? {} : { xray });
+    const ids = nodes.map(({ id }) => String(id));
+    expect(ids.filter((id) => !id.startsWith("__")).sort()).toEqual(expected);
+    for (const { source, target } of edges) expect(ids).toEqual(expect.arrayContaining([source, target]));
+  });
+
+  it.each([
+    ["True", 200],
+    ["0", 200],
+    ["FALSE", 200],
+    ["3", 200],
+    ["-1", 422],
+    ["1.5", 422],
+    ["maybe", 422],
+    ["constructor", 422],
+  ])("reads xray=%s", async (word, status) => {
+    expect(await send("GET", `/api/assistants/house/graph?xray=${word}`)).toMatchObject({ status });
+  });
+
+  it("draws a factory's graph in the assistant's configuration", async () => {
+    const { assistant_id: id } = await client.assistants.create({ graphId: "shaped", context: { node: "special" } });
+    const { nodes } = await client.assistants.getGraph(id);
+    expect(nodes.map((node) => node.id)).toContain("special");
+  });
+});
+
+describe("client.assistants.getSubgraphs", () => {
+  it("maps namespaces to schemas, those below with recurse", async () => {
+    expect(await client.assistants.getSubgraphs("house")).toEqual({ ground: NO_SCHEMAS });
+    expect(await client.assistants.getSubgraphs("house", { recurse: true })).toEqual({
+      ground: NO_SCHEMAS,
+      "ground|cellar": NO_SCHEMAS,
+    });
+    expect(await client.assistants.getSubgraphs("greeter")).toEqual({});
+  });
+
+  it("answers for one namespace", async () => {
+    expect(Object.keys(await client.assistants.getSubgraphs("house", { namespace: "ground|cellar" }))).toEqual([
+      "ground|cellar",
+    ]);
+    const below = await client.assistants.getSubgraphs("house", { namespace: "ground", recurse: true });
+    expect(Object.keys(below)).toEqual(["ground", "ground|cellar"]);
+    expect(await client.assistants.getSubgraphs("house", { namespace: "nope" })).toEqual({});
+    const { body } = await send("GET", "/assistants/house/subgraphs?namespace=ground&recurse=1");
+    expect(Object.keys(body as object)).toEqual(["ground", "ground|cellar"]);
+  });
+});
+
+describe("descriptions of what is not there", () => {
+  it.each(["graph", "schemas", "subgraphs", "subgraphs/ground"])("are refused: %s", async (path) => {
+    expect(await send("GET", `/assistants/missing/${path}`)).toMatchObject({
+      status: 404,
+      body: { detail: 'assistant "missing" not found', code: "not_found" },
+    });
+  });
+});

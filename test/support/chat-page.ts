@@ -44,6 +44,7 @@ export function newProfile(browser: Browser): Promise<BrowserContext> {
 /** Opens the page in a new tab of the profile. */
 export async function openChat(profile: BrowserContext, address: ChatAddress): Promise<ChatPage> {
   const page = await profile.newPage();
+  page.setDefaultTimeout(10_000); // below vitest's, so that a failure names what was waited for
   const uncaught: string[] = [];
   page.on("pageerror", (error) => uncaught.push(error.message));
   await page.addInitScript(RECORDER);

@@ -95,6 +95,21 @@ export function newRun(run: Partial<NewRun> & Pick<NewRun, "runId">): NewRun {
   };
 }
 
+/** A run that its first worker has just claimed, without a database. */
+export function claimedRun(run: Partial<Run> = {}): Run {
+  return {
+    ...newRun({ runId: "r1" }),
+    createdAt: 0,
+    updatedAt: 0,
+    status: "running",
+    attempt: 1,
+    fence: 1,
+    cancelAction: null,
+    error: null,
+    ...run,
+  };
+}
+
 /** Admits the run whatever is in flight, and makes its thread when there is none. */
 export function admission(
   run: Partial<NewRun> & Pick<NewRun, "runId">,

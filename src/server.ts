@@ -18,6 +18,7 @@ import { createRunAnswers } from "./api/run-stream.js";
 import { runRoutes } from "./api/runs.js";
 import { storeRoutes } from "./api/store.js";
 import { systemRoutes } from "./api/system.js";
+import { stateRoutes } from "./api/thread-state.js";
 import { threadRoutes } from "./api/threads.js";
 import { createMemoryBridge, createMemorySignals } from "./bridge/memory.js";
 import type { Config } from "./config.js";
@@ -190,9 +191,10 @@ async function open(
   const answers = createRunAnswers({ manager, clock, log, metrics });
   const { server } = config;
   const runDeps = { manager, answers, headerRules: server.configurableHeaders };
+  const threadDeps = { threads: threadService, state, manager };
   const groups: readonly (readonly [served: boolean, routes: readonly Route[]])[] = [
     [!server.disableAssistants, assistantRoutes({ assistants, host, threads: threadService, manager })],
-    [!server.disableThreads, threadRoutes({ threads: threadService, state, manager })],
+    [!server.disableThreads, [...threadRoutes(threadDeps), ...stateRoutes(threadDeps)]],
     [!server.disableRuns, [...runRoutes(runDeps), ...statelessRunRoutes(runDeps)]],
     [!server.disableStore, storeRoutes({ items: store })],
   ];

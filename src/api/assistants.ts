@@ -19,6 +19,7 @@ import {
   limit,
   offset,
   optional,
+  runConfig,
   sortOrder,
 } from "./schemas.js";
 
@@ -45,7 +46,7 @@ const ASSISTANT_SELECT = [
 ] as const;
 
 const settings = {
-  config: jsonObject.nullish(),
+  config: runConfig.nullish(),
   context: jsonObject.nullish(),
   metadata: jsonObject.nullish(),
   name: z.string().min(1).max(512).nullish(),
@@ -257,12 +258,18 @@ const xray = queryString()
 
 function settingsOf(body: z.output<z.ZodObject<typeof settings>>) {
   return {
-    config: (body.config ?? undefined) as RunConfig | undefined, // any JSON object is a config: its members are optional
+    config: body.config ? toConfig(body.config) : undefined,
     context: body.context ?? undefined,
     metadata: body.metadata ?? undefined,
     name: body.name ?? undefined,
     ...(body.description === undefined ? {} : { description: body.description }),
   };
+}
+
+/** A member that is null says nothing. */
+function toConfig(config: z.output<typeof runConfig>): RunConfig {
+  const given = Object.entries(config).filter(([, value]) => value !== null && value !== undefined);
+  return Object.fromEntries(given) as RunConfig; // what the schema has checked, of a JSON body
 }
 
 function filterOf(body: z.output<z.ZodObject<typeof filter>>): AssistantFilter {

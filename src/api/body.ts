@@ -10,16 +10,19 @@ export async function readBody(request: Request, limit: number): Promise<string>
   return request.text();
 }
 
+/** How much beyond the limit is read, and forgotten, for the sake of the connection. */
+const DRAINED_BYTES = 64 * 1_024 ** 2;
+
 /**
- * Somewhat more than the limit is read, though not kept: a client that still sends would find its connection cut before
- * it can read the answer, and so would its next request on that connection.
+ * A client that still sends when it is answered would find its connection cut, maybe before it reads the answer, and so
+ * would its next request on that connection.
  */
 async function readStream(body: Request["body"], limit: number): Promise<string> {
   if (body === null) return "";
   const reader = body.getReader();
   const chunks: Uint8Array[] = [];
   let size = 0;
-  while (size <= 2 * limit) {
+  while (size <= limit + DRAINED_BYTES) {
     const { done, value } = await reader.read();
     if (done) break;
     size += value.length;

@@ -99,20 +99,19 @@ function refuseUnsupported(body: { readonly [name: string]: unknown }): void {
   }
 }
 
+export const runConfig = z.looseObject({
+  configurable: jsonObject.nullish(),
+  tags: z.array(z.string()).nullish(),
+  recursion_limit: z.number().int().min(1).max(100_000).nullish(),
+});
+
 export const runCreate = z
   .looseObject({
     assistant_id: assistantIdOrGraphId,
     input: optional(anyJson, null),
     command: optional(command, null),
     metadata: optional(jsonObject, {}),
-    config: optional(
-      z.looseObject({
-        configurable: jsonObject.nullish(),
-        tags: z.array(z.string()).nullish(),
-        recursion_limit: z.number().int().min(1).max(100_000).nullish(),
-      }),
-      {},
-    ),
+    config: optional(runConfig, {}),
     context: optional(anyJson, null),
     checkpoint: optional(checkpointPointer, null),
     checkpoint_id: optional(id, null),

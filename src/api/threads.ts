@@ -1,30 +1,16 @@
-/** Threads and their state (T1–T15). */
+/** Threads: create, find, open, change, copy, prune, delete (T1–T8). */
 import { z } from "zod";
-import { invalid, unsupported } from "../core/errors.js";
-import { type CheckpointPointer, THREAD_STATUSES } from "../core/model.js";
-import type { StateUpdate } from "../graphs/host.js";
+import { THREAD_STATUSES } from "../core/model.js";
 import type { RunManager } from "../runs/manager.js";
 import { THREAD_SORT_COLUMNS, type ThreadFilter, type ThreadWithValues } from "../storage/storage.js";
 import type { ThreadStateService } from "../threads/state.js";
 import type { ThreadService } from "../threads/threads.js";
 import { extractor } from "./extract.js";
-import { queryBoolean, queryInteger, queryList, queryString } from "./query.js";
+import { queryList } from "./query.js";
 import { paginationHeaders, pick, renderRun, renderState, renderThread, renderTtl } from "./render.js";
 import { json, noContent, type Route, route } from "./route.js";
-import {
-  anyJson,
-  checkpointPointer,
-  command,
-  id,
-  jsonObject,
-  limit,
-  offset,
-  optional,
-  sortOrder,
-  thread,
-  threadState,
-  ttl,
-} from "./schemas.js";
+import { id, jsonObject, limit, offset, optional, sortOrder, thread, ttl } from "./schemas.js";
+import { stateUpdate, toStateUpdate } from "./thread-state.js";
 
 export interface ThreadRoutesDeps {
   readonly threads: ThreadService;
@@ -49,12 +35,6 @@ const THREAD_SELECT = [
 ] as const;
 
 const THREAD_INCLUDES = ["ttl", "state", "active_run", "pending_interrupts"] as const;
-
-const update = z.object({
-  values: anyJson.optional(),
-  command: command.nullish(),
-  as_node: z.string().nullish(),
-});
 
 const filter = {
   metadata: jsonObject.nullish(),
@@ -89,7 +69,7 @@ export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Rou
         metadata: optional(jsonObject, {}),
         if_exists: optional(z.enum(["raise", "do_nothing"]), "raise" as const),
         ttl: optional(ttl, null),
-        supersteps: optional(z.array(z.object({ updates: z.array(update).min(1) })).max(1_000), []),
+        supersteps: optional(z.array(z.object({ updates: z.array(stateUpdate).min(1) })).max(1_000), []),
       }),
       responses: { 200: thread },
       async handle({ body }) {
@@ -207,110 +187,6 @@ export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Rou
       responses: { 200: thread },
       handle: async ({ params }) => json(renderThread(await threads.copy(params.thread_id))),
     }),
-
-    // ---- state
-    route({
-      method: "get",
-      path: "/threads/{thread_id}/state",
-      summary: "Get a thread's state",
-      tag: "state",
-      params: threadParams,
-      query: z.object({ subgraphs: queryBoolean(false), select: queryList(z.string()) }),
-      responses: { 200: threadState },
-      async handle({ params, query }) {
-        if (query.select !== undefined) throw unsupported("select", "the whole state is answered");
-        return json(renderState(await state.get(params.thread_id, null, query)));
-      },
-    }),
-    route({
-      method: "post",
-      path: "/threads/{thread_id}/state",
-      summary: "Write to a thread's state, as a node would",
-      tag: "state",
-      params: threadParams,
-      body: update.extend({
-        checkpoint: optional(checkpointPointer, null),
-        checkpoint_id: optional(id, null),
-      }),
-      responses: { 200: z.object({ checkpoint: jsonObject }) },
-      async handle({ params, body }) {
-        const checkpoint = body.checkpoint ?? pointerTo(body.checkpoint_id);
-        const written = await state.update(params.thread_id, { checkpoint, supersteps: [[toStateUpdate(body)]] });
-        return json({ checkpoint: written, configurable: written, checkpoint_id: written.checkpoint_id });
-      },
-    }),
-    route({
-      method: "patch",
-      path: "/threads/{thread_id}/state",
-      summary: "Merge metadata into a thread (the older spelling of PATCH /threads/{thread_id})",
-      tag: "state",
-      params: threadParams,
-      body: z.object({ metadata: jsonObject }),
-      responses: { 200: thread },
-      handle: async ({ params, body }) => json(renderThread(await threads.patch(params.thread_id, body))),
-    }),
-    route({
-      method: "get",
-      path: "/threads/{thread_id}/state/{checkpoint_id}",
-      summary: "Get a thread's state at a checkpoint",
-      tag: "state",
-      params: z.object({ thread_id: id, checkpoint_id: id }),
-      query: z.object({ subgraphs: queryBoolean(false) }),
-      responses: { 200: threadState },
-      async handle({ params, query }) {
-        return json(renderState(await state.get(params.thread_id, pointerTo(params.checkpoint_id), query)));
-      },
-    }),
-    route({
-      method: "post",
-      path: "/threads/{thread_id}/state/checkpoint",
-      summary: "Get a thread's state at a checkpoint of any namespace",
-      tag: "state",
-      params: threadParams,
-      body: z.object({ checkpoint: checkpointPointer, subgraphs: optional(z.boolean(), false) }),
-      responses: { 200: threadState },
-      async handle({ params, body }) {
-        return json(renderState(await state.get(params.thread_id, body.checkpoint, body)));
-      },
-    }),
-    route({
-      method: "get",
-      path: "/threads/{thread_id}/history",
-      summary: "List a thread's states, newest first",
-      tag: "state",
-      params: threadParams,
-      query: z.object({
-        limit: queryInteger({ min: 1, max: 1_000, fallback: 10 }),
-        before: queryString().pipe(id.optional()),
-      }),
-      responses: { 200: z.array(threadState) },
-      async handle({ params, query }) {
-        const states = await state.history(params.thread_id, null, {
-          ...query,
-          before: query.before ?? null,
-          metadata: {},
-        });
-        return json(states.map(renderState));
-      },
-    }),
-    route({
-      method: "post",
-      path: "/threads/{thread_id}/history",
-      summary: "List a thread's states, newest first",
-      tag: "state",
-      params: threadParams,
-      body: z.object({
-        limit: limit(10),
-        before: optional(before, null),
-        metadata: optional(jsonObject, {}),
-        checkpoint: optional(checkpointPointer, null),
-      }),
-      responses: { 200: z.array(threadState) },
-      async handle({ params, body }) {
-        const states = await state.history(params.thread_id, body.checkpoint, body);
-        return json(states.map(renderState));
-      },
-    }),
   ];
 }
 
@@ -318,34 +194,6 @@ export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Rou
 function prefersMinimal(headers: Headers): boolean {
   const preferences = headers.get("prefer")?.toLowerCase().split(",") ?? [];
   return preferences.some((preference) => preference.trim() === "return=minimal");
-}
-
-/** A checkpoint id, a checkpoint, or a config that holds one. */
-const before = z
-  .union([
-    id,
-    z.looseObject({ checkpoint_id: id }).transform((checkpoint) => checkpoint.checkpoint_id),
-    z
-      .looseObject({ configurable: z.looseObject({ checkpoint_id: id }) })
-      .transform((config) => config.configurable.checkpoint_id),
-  ])
-  .meta({ description: "exclusive: a checkpoint id, a checkpoint or a config" });
-
-function pointerTo(checkpointId: string | null): CheckpointPointer | null {
-  return checkpointId === null ? null : { checkpointNs: "", checkpointId };
-}
-
-function toStateUpdate({ values, command: sent, as_node }: z.output<typeof update>): StateUpdate {
-  if (sent && values !== undefined && values !== null) throw invalid("an update has either values or a command");
-  return {
-    values: values ?? null,
-    ...(sent ? { command: { ...withoutNull(sent) } } : {}),
-    ...(as_node ? { asNode: as_node } : {}),
-  };
-}
-
-function withoutNull(sent: z.output<typeof command>): NonNullable<StateUpdate["command"]> {
-  return Object.fromEntries(Object.entries(sent).filter(([, value]) => value !== null && value !== undefined));
 }
 
 function filterOf(body: {

@@ -132,6 +132,21 @@ describe("copying, pruning and deleting threads", () => {
     expect(dump(checkpoints).writes).toHaveLength(0);
   });
 
+  it("prunes the long value of a channel that is short now", async () => {
+    const State = Annotation.Root({ text: Annotation<string>() });
+    const graph = (checkpointer: BaseCheckpointSaver) =>
+      new StateGraph(State)
+        .addNode("shorten", () => ({ text: "short" }))
+        .addEdge(START, "shorten")
+        .addEdge("shorten", END)
+        .compile({ checkpointer });
+    await graph(runOf(checkpoints, "r1").saver).invoke({ text: "long ".repeat(1_000) }, THREAD);
+    expect(dump(checkpoints).values.length).toBeGreaterThan(0);
+    checkpoints.pruneToLatest("thread");
+    expect(dump(checkpoints).values).toEqual([]);
+    expect((await graph(checkpoints.saver(hostKit)).getState(THREAD)).values).toEqual({ text: "short" });
+  });
+
   it("prunes no ancestor that a delta channel is made from", async () => {
     const State = Annotation.Root({
       log: () =>

@@ -2,7 +2,7 @@
 import { Annotation, END, interrupt, Send, START, StateGraph } from "@langchain/langgraph";
 import type { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
 
-export const LogState = Annotation.Root({
+const LogState = Annotation.Root({
   log: Annotation<string[]>({ reducer: (before, after) => before.concat(after), default: () => [] }),
 });
 

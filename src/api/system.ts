@@ -70,8 +70,8 @@ export function systemRoutes(deps: SystemRoutesDeps): Route[] {
       tag: "system",
       responses: { 200: "text in the Prometheus format" },
       async handle() {
-        const { pending = 0 } = await runs.countByStatus();
-        return new Response(await metrics.render(pending), { headers: { "content-type": metrics.contentType } });
+        const text = await metrics.render(await runs.countPending());
+        return new Response(text, { headers: { "content-type": metrics.contentType } });
       },
     }),
     route({
@@ -103,7 +103,7 @@ export function systemRoutes(deps: SystemRoutesDeps): Route[] {
 
 async function checkDatabase(runs: RunStore): Promise<void> {
   try {
-    await runs.countByStatus();
+    await runs.countPending();
   } catch (error) {
     throw new GatewayError("unavailable", `the database does not answer: ${(error as Error).message}`);
   }

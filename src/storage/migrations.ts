@@ -32,7 +32,8 @@ const MIGRATIONS: Record<string, Migration> = {
         .addColumn("reserved_by", "text")
         .addColumn("deleting", "integer", (column) => column.notNull().defaultTo(0))
         .execute();
-      for (const column of ["created_at", "updated_at", "state_updated_at", "status"]) {
+      // No index on what changes with every run but `updated_at`, the order of thread lists: each costs pages per commit.
+      for (const column of ["created_at", "updated_at"]) {
         await db.schema.createIndex(`threads_${column}`).on("threads").columns([column, "thread_id"]).execute();
       }
       await sql`CREATE INDEX threads_deleting ON threads (thread_id) WHERE deleting = 1`.execute(db);
@@ -55,7 +56,7 @@ const MIGRATIONS: Record<string, Migration> = {
 
       await db.schema
         .createTable("runs")
-        .addColumn("seq", "integer", (column) => column.primaryKey().autoIncrement())
+        .addColumn("seq", "integer", (column) => column.primaryKey())
         .addColumn("run_id", "text", (column) => column.notNull().unique())
         .addColumn("thread_id", "text", (column) =>
           column.notNull().references("threads.thread_id").onDelete("cascade"),
@@ -85,7 +86,7 @@ const MIGRATIONS: Record<string, Migration> = {
       // Ends with the status so that it covers "is anything in flight?": otherwise SQLite walks all runs of the thread.
       await sql`CREATE INDEX runs_in_flight ON runs (thread_id, run_after, seq, status)
         WHERE status IN ('pending', 'running')`.execute(db);
-      await db.schema.createIndex("runs_by_status").on("runs").columns(["status", "run_after", "seq"]).execute();
+      await sql`CREATE INDEX runs_claimable ON runs (run_after, seq) WHERE status = 'pending'`.execute(db);
       await db.schema.createIndex("runs_by_thread").on("runs").columns(["thread_id", "seq"]).execute();
 
       await db.schema

@@ -267,18 +267,19 @@ export class SqlRunStore implements RunStore {
     });
   }
 
-  async countByStatus(): Promise<Readonly<Partial<Record<RunStatus, number>>>> {
-    const rows = await this.database
+  async countPending(): Promise<number> {
+    const { pending } = await this.database
       .selectFrom("runs")
-      .select((eb) => ["status", eb.fn.countAll<number>().as("total")])
-      .groupBy("status")
-      .execute();
-    return Object.fromEntries(rows.map((row) => [row.status, row.total]));
+      .select((eb) => eb.fn.countAll<number>().as("pending"))
+      .where(PENDING)
+      .executeTakeFirstOrThrow();
+    return pending;
   }
 }
 
-/** A literal, as in the partial index `one_running`. */
+/** Literals, as in the partial indexes `one_running` and `runs_claimable`. */
 const RUNNING: RawBuilder<SqlBool> = sql<SqlBool>`status = 'running'`;
+const PENDING: RawBuilder<SqlBool> = sql<SqlBool>`status = 'pending'`;
 
 /**
  * Run `r` waits, nothing of its thread runs or comes before it, and the thread is neither reserved nor being deleted.

@@ -10,7 +10,6 @@ import type {
   AssistantVersion,
   CancelAction,
   InterruptsByTask,
-  Json,
   JsonObject,
   Run,
   RunError,
@@ -199,7 +198,8 @@ export interface RunStore {
   nextDueAt(): Promise<number | undefined>;
   /** At start: runs left `running` by a dead process go back to pending, their attempt spent. Returns them. */
   recoverOrphans(): Promise<readonly Run[]>;
-  countByStatus(): Promise<Readonly<Partial<Record<RunStatus, number>>>>;
+  /** How many runs wait, delayed ones included. */
+  countPending(): Promise<number>;
 }
 
 // ---- assistants

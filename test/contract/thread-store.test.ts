@@ -327,10 +327,10 @@ describe("a search", () => {
     expect(await threads.count({ metadata: { user: "other" } })).toBe(5_000);
   });
 
-  it("without a filter walks the index of its order instead of sorting", async () => {
+  it("without a filter, by time of creation or change, walks an index instead of sorting", async () => {
     const stores = await openSqlStores();
     await stores.threads.create(newThread());
-    for (const sortBy of ["created_at", "updated_at", "state_updated_at", "status"] as const) {
+    for (const sortBy of ["created_at", "updated_at"] as const) {
       const statements = await stores.statementsOf(async () => {
         await idsOf(stores, {}, { sortBy, sortOrder: "desc" });
       });

@@ -37,7 +37,7 @@ export interface AppDeps {
 
 /** What the Node server hands over with a request; absent where heddle is called as a plain fetch handler. */
 interface NodeBindings {
-  readonly outgoing?: { destroy(): unknown };
+  readonly outgoing?: { destroy(): unknown; setHeader(name: string, value: string): unknown };
 }
 
 interface AppEnv {
@@ -56,11 +56,15 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     const startedAt = deps.now();
     const requestId = requestIdOf(context.req.header("x-request-id"));
     context.set("requestId", requestId);
+    // Given to Node, the header leaves the answer as it is: changing a web-standard response afterwards copies it.
+    const outgoing = context.env?.outgoing;
+    outgoing?.setHeader("x-request-id", requestId);
     await next();
-    context.res.headers.set("x-request-id", requestId);
+    if (outgoing === undefined) context.res.headers.set("x-request-id", requestId);
     observe(deps, context, startedAt);
   });
-  app.use(corsOf(deps.cors));
+  const crossOrigin = corsOf(deps.cors);
+  app.use((context, next) => (context.req.header("origin") === undefined ? next() : crossOrigin(context, next)));
   app.use(refuseForeignPages);
 
   for (const base of deps.basePaths) {

@@ -22,7 +22,7 @@ import { stateRoutes } from "./api/thread-state.js";
 import { threadRoutes } from "./api/threads.js";
 import { createMemoryBridge, createMemorySignals } from "./bridge/memory.js";
 import type { Config } from "./config.js";
-import { systemClock } from "./core/clock.js";
+import { type Clock, systemClock } from "./core/clock.js";
 import type { Log } from "./core/log.js";
 import { createMetrics } from "./core/metrics.js";
 import { createAssistantService } from "./graphs/assistants.js";
@@ -56,18 +56,20 @@ export interface GatewayOptions {
   readonly log: Log;
   /** Load graphs again when their files change. */
   readonly watch: boolean;
+  /** The system's unless told otherwise. */
+  readonly clock?: Clock;
 }
 
 const LEASE_MS = 15_000;
 
 /** Starts a gateway that answers requests; throws what a person can mend as a named error. */
-export async function startGateway(config: Config, { log, watch }: GatewayOptions): Promise<Gateway> {
+export async function startGateway(config: Config, options: GatewayOptions): Promise<Gateway> {
   const closing: (() => void | Promise<void>)[] = [];
   const stop = async (): Promise<void> => {
     for (const close of closing.splice(0).reverse()) await close();
   };
   try {
-    const url = await open(config, { log, watch }, (close) => closing.push(close));
+    const url = await open(config, options, (close) => closing.push(close));
     return { url, stop };
   } catch (error) {
     await stop();
@@ -77,10 +79,9 @@ export async function startGateway(config: Config, { log, watch }: GatewayOption
 
 async function open(
   config: Config,
-  { log, watch }: GatewayOptions,
+  { log, watch, clock = systemClock }: GatewayOptions,
   onStop: (close: () => void | Promise<void>) => void,
 ): Promise<string> {
-  const clock = systemClock;
   const metrics = createMetrics();
 
   // ---- storage

@@ -1,9 +1,10 @@
-/** A whole gateway for tests: the real composition root on a free port, its graphs from `test/support/graphs.ts`. */
+/** A whole gateway for tests: the real composition root on a free port, its graphs from `graphs.ts` and `run-graphs.ts`. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Client } from "@langchain/langgraph-sdk";
 import { configSchema } from "../../src/config/schema.js";
+import { type Clock, systemClock } from "../../src/core/clock.js";
 import { type Log, silentLog } from "../../src/core/log.js";
 import { type Gateway, startGateway } from "../../src/server.js";
 
@@ -29,6 +30,25 @@ const GRAPHS = [
   "deep",
 ] as const;
 
+/** Every graph of `run-graphs.ts`. */
+const RUN_GRAPHS = [
+  "gated",
+  "talk",
+  "duet",
+  "choir",
+  "story",
+  "toolbox",
+  "flood",
+  "deaf",
+  "slowFactory",
+  "word",
+  "nothing",
+] as const;
+
+function graphsOf(file: string, names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(names.map((name) => [name, `./test/support/${file}.ts:${name}`]));
+}
+
 export interface TestGateway extends Gateway {
   readonly client: Client;
   readonly dataDir: string;
@@ -42,6 +62,7 @@ export interface TestGatewayOptions {
   /** `sqlite` keeps files for a restart; `memory` is faster. */
   readonly storage?: "sqlite" | "memory";
   readonly log?: Log;
+  readonly clock?: Clock;
 }
 
 export async function startTestGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
@@ -52,13 +73,14 @@ export async function startTestGateway(options: TestGatewayOptions = {}): Promis
 async function start(options: TestGatewayOptions, dataDir: string): Promise<TestGateway> {
   const { server, ...sections } = options.config ?? {};
   const config = configSchema(ROOT).parse({
-    graphs: Object.fromEntries(GRAPHS.map((name) => [name, `./test/support/graphs.ts:${name}`])),
+    graphs: { ...graphsOf("graphs", GRAPHS), ...graphsOf("run-graphs", RUN_GRAPHS) },
     database: { type: options.storage ?? "memory" },
     data_dir: dataDir,
     server: { port: 0, ...(server as object | undefined) },
     ...sections,
   });
-  const gateway = await startGateway(config, { log: options.log ?? silentLog, watch: false });
+  const { log = silentLog, clock = systemClock } = options;
+  const gateway = await startGateway(config, { log, clock, watch: false });
   const removeData = (): void => rmSync(dataDir, { recursive: true, force: true });
   return {
     url: gateway.url,

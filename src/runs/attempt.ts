@@ -83,6 +83,15 @@ function watch(deps: AttemptDeps, run: Run, lease: Lease, stopSwitch: StopSwitch
       log.warn({ err: error, runId: run.runId }, "a lease could not be renewed");
     }
   };
+  /** A cancel is looked up, not renewed for: a write would keep it waiting for the disk. */
+  const lookForCancel = async (): Promise<void> => {
+    try {
+      const row = await runs.get(run.threadId, run.runId);
+      if (row?.fence === run.fence && row.cancelAction !== null) stopSwitch.stop(row.cancelAction);
+    } catch (error) {
+      log.warn({ err: error, runId: run.runId }, "a cancel could not be looked up; the next renewal sees it");
+    }
+  };
   let stopped = false;
   let forgetRenewal = (): void => {};
   const renewLater = (): void => {
@@ -90,7 +99,7 @@ function watch(deps: AttemptDeps, run: Run, lease: Lease, stopSwitch: StopSwitch
   };
   renewLater();
   const forgetTimeout = clock.after(options.timeoutMs, () => stopSwitch.stop("timeout"));
-  const stopListening = signals.on(`cancel:${run.runId}`, () => void renew());
+  const stopListening = signals.on(`cancel:${run.runId}`, () => void lookForCancel());
   if (run.cancelAction !== null) stopSwitch.stop(run.cancelAction);
   return () => {
     stopped = true;

@@ -29,8 +29,6 @@ export interface Writer {
   readonly runId: string;
   /** Throws when the writer may not write any more. */
   assertOpen(): void;
-  /** Told of every write of tasks after it was stored. */
-  onWrites(key: CheckpointKey, taskId: string, writes: readonly PendingWrite[]): void;
 }
 
 export interface SaverDeps {
@@ -118,7 +116,6 @@ export class CheckpointSaver extends SqliteSaver {
     });
     const isSpecial = writes.every(([channel]) => channel in WRITES_IDX_MAP);
     this.#tables.insertWrites(key, rows, this.#writer.runId, isSpecial ? "replace" : "keep");
-    this.#writer.onWrites(key, taskId, writes);
   }
 
   override async deleteThread(threadId: string): Promise<void> {

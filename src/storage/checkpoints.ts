@@ -4,13 +4,10 @@
  * During a run commits are `synchronous=NORMAL`: they survive the death of the process. `sync()` makes all of them survive
  * a power failure, too, at the price of one flush (docs/decisions/003-checkpoint-durability.md).
  */
-import { INTERRUPT, type PendingWrite, RESUME } from "@langchain/langgraph-checkpoint";
-import { toPlain } from "../core/json.js";
 import type { MessageKit } from "../core/kit.js";
-import type { Interrupt } from "../core/model.js";
 import { CheckpointSaver, type Writer } from "./checkpoint-saver.js";
 import { openCheckpointFile } from "./checkpoint-schema.js";
-import { type CheckpointKey, prepareTables } from "./checkpoint-tables.js";
+import { prepareTables } from "./checkpoint-tables.js";
 import { prepareUpkeep } from "./checkpoint-upkeep.js";
 import { createSerde, type Serde } from "./serde.js";
 import type { SqliteDatabase } from "./sqlite.js";
@@ -30,13 +27,9 @@ export function openCheckpoints(file: string): Checkpoints {
   };
 
   return {
-    forRun(lease, kit) {
-      const run = new RunWriter(lease);
-      return {
-        saver: createSaver(kit, run),
-        interrupts: () => Object.fromEntries(run.interrupts),
-        close: () => run.close(),
-      };
+    forRun({ runId }, kit) {
+      const run = new RunWriter(runId);
+      return { saver: createSaver(kit, run), close: () => run.close() };
     },
     saver: (kit) => createSaver(kit, OUTSIDE_OF_RUNS),
     ...upkeep,
@@ -45,18 +38,15 @@ export function openCheckpoints(file: string): Checkpoints {
   };
 }
 
-const OUTSIDE_OF_RUNS: Writer = { runId: "", assertOpen() {}, onWrites() {} };
+const OUTSIDE_OF_RUNS: Writer = { runId: "", assertOpen() {} };
 
-/** One execution of a run: until it is closed it may write, and it remembers which root tasks wait for an answer. */
+/** One execution of a run: it may write until it is closed. */
 class RunWriter implements Writer {
   readonly runId: string;
-  readonly interrupts = new Map<string, readonly Interrupt[]>();
-  readonly #threadId: string;
   #isOpen = true;
 
-  constructor(lease: { readonly threadId: string; readonly runId: string }) {
-    this.runId = lease.runId;
-    this.#threadId = lease.threadId;
+  constructor(runId: string) {
+    this.runId = runId;
   }
 
   close(): void {
@@ -66,21 +56,6 @@ class RunWriter implements Writer {
   assertOpen(): void {
     if (!this.#isOpen) throw new Error(`run ${this.runId} is over: its checkpoints can no longer be written`);
   }
-
-  onWrites({ threadId, checkpointNs }: CheckpointKey, taskId: string, writes: readonly PendingWrite[]): void {
-    if (threadId !== this.#threadId || checkpointNs !== "") return;
-    const asked = writes.filter(([channel]) => channel === INTERRUPT).flatMap(([, value]) => value);
-    if (asked.length > 0) {
-      this.interrupts.set(taskId, asked.map(toInterrupt));
-    } else if (writes.some(([channel]) => channel !== RESUME)) {
-      this.interrupts.delete(taskId); // it went on and ended
-    }
-  }
-}
-
-function toInterrupt(raw: unknown): Interrupt {
-  const { id, value } = raw as { id?: unknown; value?: unknown }; // an entry of LangGraph's `__interrupt__` channel
-  return { id: String(id ?? ""), value: toPlain(value) };
 }
 
 /**

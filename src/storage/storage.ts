@@ -9,7 +9,6 @@ import type {
   Assistant,
   AssistantVersion,
   CancelAction,
-  InterruptsByTask,
   JsonObject,
   Run,
   RunError,
@@ -238,8 +237,6 @@ export interface AssistantStore {
 /** A saver for one execution: stamps its run id on everything and refuses writes once closed. */
 export interface RunSaver {
   readonly saver: BaseCheckpointSaver;
-  /** Root interrupts that this execution wrote, by task id. */
-  interrupts(): InterruptsByTask;
   /** After this every write is refused: a graph that ignores its cancel can change nothing any more. */
   close(): void;
 }
@@ -251,7 +248,10 @@ export interface Checkpoints {
   saver(kit: MessageKit): BaseCheckpointSaver;
   /** Whether anything of this run was persisted (recovery rule). */
   hasRun(threadId: string, runId: string): boolean;
-  /** At the head of the root namespace: where a task has its own resume value, drop the null task's (recovery rule). */
+  /**
+   * At the head of every namespace (a subgraph gets a null task's resume value of its own): where a task has its own
+   * resume value, drop the null task's (recovery rule).
+   */
   dropTakenResume(threadId: string): void;
   deleteRun(threadId: string, runId: string): void;
   deleteThread(threadId: string): void;

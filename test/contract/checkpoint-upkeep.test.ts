@@ -41,9 +41,10 @@ describe("taking a run back", () => {
     for (const [name, graph] of Object.entries(graphs)) {
       it(`leaves the rows as they were: ${name}, durability ${durability}`, async () => {
         const config = { ...THREAD, durability };
-        const first = runOf(checkpoints, "r1");
-        await graph(first.saver).invoke(INPUT, config);
-        const waiting = Object.values(first.interrupts()).flat();
+        const first = graph(runOf(checkpoints, "r1").saver);
+        await first.invoke(INPUT, config);
+        const waiting = (await first.getState(THREAD)).tasks.flatMap((task) => task.interrupts);
+        expect(waiting.length > 0).toBe(graph !== sequence);
         const before = dump(checkpoints);
         const answers = Object.fromEntries(waiting.slice(0, 1).map(({ id }) => [id, "yes"]));
         const second = graph(runOf(checkpoints, "r2").saver);

@@ -6,14 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { hostKit } from "../../src/core/kit.js";
 import { openCheckpoints } from "../../src/storage/checkpoints.js";
 import type { Checkpoints } from "../../src/storage/storage.js";
-import {
-  parallelQuestions,
-  sequence,
-  THREAD,
-  twoApprovals,
-  twoQuestions,
-  withSubgraph,
-} from "../support/checkpoint-graphs.js";
+import { sequence, THREAD, withSubgraph } from "../support/checkpoint-graphs.js";
 import { dump, logOf, runOf } from "../support/checkpoint-rows.js";
 
 // The validation package expects its test runner's functions as globals.
@@ -127,48 +120,5 @@ describe("a run's saver", () => {
     await expect(graph(runOf(checkpoints, "r2").saver, "fine").invoke({ value: 1 }, THREAD)).resolves.toEqual({
       value: "fine",
     });
-  });
-});
-
-describe("the interrupts of a run", () => {
-  it("are those it wrote in the root, by task, as plain JSON", async () => {
-    const run = runOf(checkpoints, "r1");
-    await withSubgraph(run.saver).invoke(INPUT, THREAD);
-    const state = await withSubgraph(checkpoints.saver(hostKit)).getState(THREAD);
-    const task = state.tasks[0];
-    expect(run.interrupts()).toEqual({ [task?.id ?? ""]: [{ id: expect.any(String), value: "inner question" }] });
-    expect(task?.interrupts).toEqual(Object.values(run.interrupts())[0]);
-  });
-
-  it("follow a task that asks again, and forget one that ended", async () => {
-    await twoQuestions(runOf(checkpoints, "r1").saver).invoke(INPUT, THREAD);
-    const second = runOf(checkpoints, "r2");
-    await twoQuestions(second.saver).invoke(new Command({ resume: "one" }), THREAD);
-    expect(Object.values(second.interrupts())).toEqual([[{ id: expect.any(String), value: "q2" }]]);
-    const third = runOf(checkpoints, "r3");
-    await twoQuestions(third.saver).invoke(new Command({ resume: "two" }), THREAD);
-    expect(third.interrupts()).toEqual({});
-    expect(await logOf(third.saver)).toEqual(["in", "one/two"]);
-  });
-
-  it("are of every task that still waits", async () => {
-    const first = runOf(checkpoints, "r1");
-    await parallelQuestions(first.saver).invoke(INPUT, THREAD);
-    const asked = Object.values(first.interrupts()).flat();
-    expect(asked.map(({ value }) => value).sort()).toEqual(["qx", "qy"]);
-    const answered = asked.find(({ value }) => value === "qx");
-    const second = runOf(checkpoints, "r2");
-    await parallelQuestions(second.saver).invoke(new Command({ resume: { [answered?.id ?? ""]: "x" } }), THREAD);
-    expect(
-      Object.values(second.interrupts())
-        .flat()
-        .map(({ value }) => value),
-    ).toEqual(["qy"]);
-  });
-
-  it("are known with durability exit, too", async () => {
-    const run = runOf(checkpoints, "r1");
-    await twoApprovals(run.saver).invoke(INPUT, { ...THREAD, durability: "exit" });
-    expect(Object.values(run.interrupts()).flat()).toEqual([{ id: expect.any(String), value: "q1" }]);
   });
 });

@@ -9,9 +9,10 @@ const LogState = Annotation.Root({
 /** What the tests need of any of these graphs, whatever their nodes are called. */
 export type BuildGraph = (checkpointer: BaseCheckpointSaver) => {
   invoke(input: unknown, config: object): Promise<unknown>;
-  getState(
-    config: object,
-  ): Promise<{ readonly values: unknown; readonly tasks: readonly { interrupts: readonly { value?: unknown }[] }[] }>;
+  getState(config: object): Promise<{
+    readonly values: unknown;
+    readonly tasks: readonly { readonly interrupts: readonly { readonly id?: string; readonly value?: unknown }[] }[];
+  }>;
 };
 
 export const THREAD = { configurable: { thread_id: "thread" } };

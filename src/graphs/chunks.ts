@@ -175,7 +175,7 @@ function publicConfig(config: ConfigLike | undefined): unknown {
 }
 
 /** Without LangGraph's internal keys, which hold functions and whole objects. */
-export function publicConfigurable(configurable: { readonly [key: string]: unknown }): Record<string, unknown> {
+function publicConfigurable(configurable: { readonly [key: string]: unknown }): Record<string, unknown> {
   return Object.fromEntries(Object.entries(configurable).filter(([key]) => !key.startsWith("__")));
 }
 

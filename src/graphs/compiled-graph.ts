@@ -29,7 +29,7 @@ export interface Persistence {
   readonly store: BaseStore;
 }
 
-export function isCompiledGraph(value: unknown): value is CompiledGraph {
+function isCompiledGraph(value: unknown): value is CompiledGraph {
   return typeof value === "object" && value !== null && "lg_is_pregel" in value && value.lg_is_pregel === true;
 }
 

@@ -3,7 +3,7 @@
  *
  * Every method that changes something is one transaction and returns after its commit. `undefined` means "no such row".
  */
-import type { BaseCheckpointSaver, BaseStore } from "@langchain/langgraph-checkpoint";
+import type { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
 import type { MessageKit } from "../core/kit.js";
 import type {
   Assistant,
@@ -262,15 +262,4 @@ export interface Checkpoints {
   /** Returns when everything written so far survives a power failure. */
   sync(): void;
   close(): void;
-}
-
-// ---- the whole
-
-export interface Storage {
-  readonly threads: ThreadStore;
-  readonly runs: RunStore;
-  readonly assistants: AssistantStore;
-  readonly checkpoints: Checkpoints;
-  readonly items: BaseStore;
-  close(): Promise<void>;
 }

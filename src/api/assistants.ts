@@ -19,6 +19,7 @@ import {
   limit,
   offset,
   optional,
+  pageOf,
   runConfig,
   sortOrder,
 } from "./schemas.js";
@@ -109,7 +110,7 @@ export function assistantRoutes({ assistants, host, threads, manager }: Assistan
         sort_order: sortOrder,
         select: z.array(z.enum(ASSISTANT_SELECT)).nullish(),
       }),
-      responses: { 200: z.array(assistant) },
+      responses: { 200: pageOf(assistant) },
       async handle({ body }) {
         const page = await assistants.search(filterOf(body), {
           limit: body.limit,

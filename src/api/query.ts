@@ -18,7 +18,8 @@ export function queryBoolean(fallback: boolean): z.ZodType<boolean> {
   const words: Record<string, boolean> = { true: true, "1": true, "": fallback, false: false, "0": false };
   return raw
     .transform((values) => (values === undefined ? fallback : (words[(last(values) ?? "").toLowerCase()] ?? "invalid")))
-    .pipe(z.boolean({ error: "expected true, false, 1 or 0" }));
+    .pipe(z.boolean({ error: "expected true, false, 1 or 0" }))
+    .meta({ default: fallback });
 }
 
 export function queryInteger(bounds: {
@@ -31,7 +32,8 @@ export function queryInteger(bounds: {
       const text = last(values);
       return text === undefined || text === "" ? bounds.fallback : Number(text);
     })
-    .pipe(z.number().int().min(bounds.min).max(bounds.max));
+    .pipe(z.number().int().min(bounds.min).max(bounds.max))
+    .meta({ default: bounds.fallback });
 }
 
 /** undefined when the parameter is absent; an empty list when it is present and empty. */

@@ -46,8 +46,17 @@ export interface Route {
   readonly handle: (request: RouteRequest<unknown, unknown, unknown>) => Promise<Response>;
 }
 
-/** By status: the schema of the JSON body, or words for a body that is none. */
-export type RouteResponses = { readonly [status: number]: z.ZodType | string };
+/** By status: the schema of the JSON body, words for an answer without a body, or a description. */
+export type RouteResponses = { readonly [status: number]: z.ZodType | string | ResponseDescription };
+
+export interface ResponseDescription {
+  readonly description: string;
+  readonly schema?: z.ZodType;
+  /** Of a body that is not JSON. */
+  readonly contentType?: string;
+  /** What headers say, besides the request's id. */
+  readonly headers?: { readonly [name: string]: string };
+}
 
 export interface RouteDefinition<P extends z.ZodObject, Q extends z.ZodObject, B extends z.ZodType> {
   readonly method: Method;

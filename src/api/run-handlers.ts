@@ -6,10 +6,10 @@ import type { RunManager } from "../runs/manager.js";
 import { parseCursor } from "./cursor.js";
 import { queryBoolean, queryList, queryString } from "./query.js";
 import { renderRun } from "./render.js";
-import { json, type RouteRequest } from "./route.js";
+import { json, type ResponseDescription, type RouteRequest } from "./route.js";
 import { type HeaderRules, refuseCheckpoint, toRunRequest } from "./run-request.js";
 import { locationHeaders, type RunAnswers } from "./run-stream.js";
-import type { RunCreate } from "./schemas.js";
+import { jsonObject, type RunCreate } from "./schemas.js";
 
 export interface RunRoutesDeps {
   readonly manager: RunManager;
@@ -24,8 +24,23 @@ export const joinQuery = z.object({
   checkpoint_id: queryString(),
 });
 
-export const EVENT_STREAM = "text/event-stream: metadata, the events of the stream modes, then end or error";
-export const FINAL_STATE = "the final state, after newlines that keep the connection alive";
+const RUN_HEADERS = {
+  "content-location": "The path of the run",
+  location: "The path to GET, with Last-Event-ID, when the connection breaks",
+};
+
+export const EVENT_STREAM: ResponseDescription = {
+  description: "The event `metadata`, those of the stream modes, then `end` or `error`",
+  contentType: "text/event-stream",
+  headers: RUN_HEADERS,
+};
+
+export const FINAL_STATE: ResponseDescription = {
+  description:
+    "The final state, with `__interrupt__` if the graph paused, or `__error__`; newlines before it keep the connection alive",
+  schema: jsonObject,
+  headers: RUN_HEADERS,
+};
 
 type CreateRequest = RouteRequest<unknown, unknown, RunCreate>;
 type JoinRequest = RouteRequest<{ run_id: string }, z.output<typeof joinQuery>, unknown>;

@@ -6,7 +6,7 @@ import { queryBoolean, queryList, queryString } from "./query.js";
 import { paginationHeaders, pick, renderRun } from "./render.js";
 import { json, noContent, type Route, route } from "./route.js";
 import { createRunHandlers, EVENT_STREAM, FINAL_STATE, joinQuery, type RunRoutesDeps } from "./run-handlers.js";
-import { cancelAction, id, queryLimit, queryOffset, run, runCreate } from "./schemas.js";
+import { cancelAction, id, pageOf, queryLimit, queryOffset, run, runCreate } from "./schemas.js";
 
 const threadParams = z.object({ thread_id: id });
 const runParams = z.object({ thread_id: id, run_id: id });
@@ -38,7 +38,7 @@ export function runRoutes(deps: RunRoutesDeps): Route[] {
         status: queryString().pipe(z.enum(RUN_STATUSES).optional()),
         select: queryList(z.enum(RUN_SELECT)),
       }),
-      responses: { 200: z.array(run) },
+      responses: { 200: pageOf(run) },
       async handle({ params, query }) {
         const page = await manager.list(params.thread_id, query);
         const rows = page.rows.map((row) => pick(renderRun(row), query.select));

@@ -12,6 +12,7 @@ import {
   THREAD_STATUSES,
 } from "../core/model.js";
 import { queryInteger } from "./query.js";
+import type { ResponseDescription } from "./route.js";
 
 const MAX_LIMIT = 1_000;
 const MAX_OFFSET = 1_000_000;
@@ -24,7 +25,8 @@ export const jsonObject = z.record(z.string(), anyJson) as unknown as z.ZodType<
 
 /** Given and null mean the same as absent. */
 export function optional<T extends z.ZodType, D>(schema: T, fallback: D) {
-  return schema.nullish().transform((value) => value ?? fallback);
+  const absent = schema.nullish().transform((value) => value ?? fallback);
+  return fallback === null ? absent : absent.meta({ default: fallback });
 }
 
 export const id = z
@@ -32,6 +34,18 @@ export const id = z
   .regex(/^[A-Za-z0-9_.:-]{1,128}$/, "expected 1 to 128 characters of A-Z a-z 0-9 _ . : -")
   .meta({ example: "0199f3c4-2d0e-7c3a-9c1e-2f6d8f0b7a55" });
 export const assistantIdOrGraphId = z.string().min(1).max(512);
+
+/** An answer with one page of `item`s. */
+export function pageOf(item: z.ZodType): ResponseDescription {
+  return {
+    description: "One page",
+    schema: z.array(item),
+    headers: {
+      "x-pagination-total": "How many match, on all pages",
+      "x-pagination-next": "The offset of the next page; absent on the last",
+    },
+  };
+}
 
 export const limit = (fallback: number) => optional(z.number().int().min(1).max(MAX_LIMIT), fallback);
 export const offset = optional(z.number().int().min(0).max(MAX_OFFSET), 0);
@@ -52,15 +66,18 @@ export const checkpointPointer = z
     checkpointNs: pointer.checkpoint_ns ?? "",
     ...(pointer.checkpoint_id ? { checkpointId: pointer.checkpoint_id } : {}),
     ...(pointer.checkpoint_map ? { checkpointMap: pointer.checkpoint_map } : {}),
-  }));
+  }))
+  .meta({ id: "CheckpointPointer" });
 
 const gotoTarget = z.union([z.string(), z.looseObject({ node: z.string(), input: anyJson.optional() })]);
 
-export const command = z.object({
-  resume: anyJson.optional(),
-  update: z.union([jsonObject, z.array(z.tuple([z.string(), anyJson]))]).nullish(),
-  goto: z.union([gotoTarget, z.array(gotoTarget)]).nullish(),
-});
+export const command = z
+  .object({
+    resume: anyJson.optional(),
+    update: z.union([jsonObject, z.array(z.tuple([z.string(), anyJson]))]).nullish(),
+    goto: z.union([gotoTarget, z.array(gotoTarget)]).nullish(),
+  })
+  .meta({ id: "Command" });
 
 /** Minutes, or `{ttl, strategy}`. */
 export const ttl = z
@@ -131,7 +148,8 @@ export const runCreate = z
   .transform((body) => {
     refuseUnsupported(body);
     return body;
-  });
+  })
+  .meta({ id: "RunCreate" });
 
 export type RunCreate = z.output<typeof runCreate>;
 
@@ -150,8 +168,8 @@ export const cancelAction = z.enum(CANCEL_ACTIONS);
 // ---- answers
 
 const isoDate = z.iso.datetime();
-const interrupt = z.object({ id: z.string(), value: anyJson });
-const runError = z.object({ error: z.string(), message: z.string() });
+const interrupt = z.object({ id: z.string(), value: anyJson }).meta({ id: "Interrupt" });
+const runError = z.object({ error: z.string(), message: z.string() }).meta({ id: "RunError" });
 
 export const errorBody = z.object({ detail: z.string(), code: z.string() }).meta({ id: "Error" });
 
@@ -184,26 +202,30 @@ export const run = z
   })
   .meta({ id: "Run" });
 
-export const assistantVersion = z.object({
-  assistant_id: z.string(),
-  graph_id: z.string(),
-  version: z.number().int(),
-  name: z.string(),
-  description: z.string().nullable(),
-  config: jsonObject,
-  context: anyJson,
-  metadata: jsonObject,
-  created_at: isoDate,
-});
+export const assistantVersion = z
+  .object({
+    assistant_id: z.string(),
+    graph_id: z.string(),
+    version: z.number().int(),
+    name: z.string(),
+    description: z.string().nullable(),
+    config: jsonObject,
+    context: anyJson,
+    metadata: jsonObject,
+    created_at: isoDate,
+  })
+  .meta({ id: "AssistantVersion" });
 
 export const assistant = assistantVersion.extend({ updated_at: isoDate }).meta({ id: "Assistant" });
 
-const pointer = z.object({
-  thread_id: z.string(),
-  checkpoint_ns: z.string(),
-  checkpoint_id: z.string().nullable(),
-  checkpoint_map: jsonObject.nullable(),
-});
+const pointer = z
+  .object({
+    thread_id: z.string(),
+    checkpoint_ns: z.string(),
+    checkpoint_id: z.string().nullable(),
+    checkpoint_map: jsonObject.nullable(),
+  })
+  .meta({ id: "Checkpoint" });
 
 export const threadState = z
   .object({
@@ -217,7 +239,9 @@ export const threadState = z
         error: z.string().nullable(),
         interrupts: z.array(interrupt),
         checkpoint: pointer.nullable(),
-        state: anyJson,
+        get state() {
+          return threadState.nullable();
+        },
         result: anyJson,
       }),
     ),

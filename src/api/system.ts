@@ -4,8 +4,8 @@ import { GatewayError } from "../core/errors.js";
 import type { Metrics } from "../core/metrics.js";
 import type { RunStore } from "../storage/storage.js";
 import { docsPage } from "./docs-page.js";
-import { openApiDocument } from "./openapi.js";
-import { queryBoolean } from "./query.js";
+import { type OpenApiDocument, openApiDocument } from "./openapi.js";
+import { queryBoolean, queryString } from "./query.js";
 import { json, type Route, route } from "./route.js";
 import { jsonObject } from "./schemas.js";
 
@@ -19,6 +19,15 @@ export interface SystemRoutesDeps {
   /** Groups that the configuration switches off. */
   readonly disabled: { readonly assistants: boolean; readonly meta: boolean };
 }
+
+const serverInfo = z
+  .object({
+    version: z.string(),
+    langgraph_js_version: z.string(),
+    context: z.literal("js"),
+    flags: z.record(z.string(), z.boolean()).meta({ description: "What this server can do" }),
+  })
+  .meta({ id: "ServerInfo" });
 
 export function systemRoutes(deps: SystemRoutesDeps): Route[] {
   const { version, langgraphVersion, runs, metrics, disabled } = deps;
@@ -44,7 +53,7 @@ export function systemRoutes(deps: SystemRoutesDeps): Route[] {
       path: "/info",
       summary: "Versions, and what this server can do",
       tag: "system",
-      responses: { 200: jsonObject },
+      responses: { 200: serverInfo },
       handle: async () =>
         json({
           version,
@@ -59,6 +68,7 @@ export function systemRoutes(deps: SystemRoutesDeps): Route[] {
             strict_resume: false,
             event_streaming: false,
             semantic_search: false,
+            thread_ttl: false,
             webhooks: false,
           },
         }),
@@ -68,7 +78,8 @@ export function systemRoutes(deps: SystemRoutesDeps): Route[] {
       path: "/metrics",
       summary: "Metrics in the Prometheus format",
       tag: "system",
-      responses: { 200: "text in the Prometheus format" },
+      query: z.object({ format: queryString().pipe(z.literal("prometheus").optional()) }),
+      responses: { 200: { description: "Counters, gauges and histograms", contentType: "text/plain" } },
       async handle() {
         const text = await metrics.render(await runs.countPending());
         return new Response(text, { headers: { "content-type": metrics.contentType } });
@@ -80,23 +91,24 @@ export function systemRoutes(deps: SystemRoutesDeps): Route[] {
       summary: "This API as an OpenAPI 3.1 document",
       tag: "system",
       responses: { 200: jsonObject },
-      handle: async () => json(openApiDocument(described(), version)),
+      handle: async () => json(describe()),
     }),
     route({
       method: "get",
       path: "/docs",
       summary: "This API as a page",
       tag: "system",
-      responses: { 200: "text/html" },
+      responses: { 200: { description: "HTML", contentType: "text/html" } },
       async handle() {
-        const page = await docsPage(described(), ".");
-        return new Response(String(page), { headers: { "content-type": "text/html; charset=utf-8" } });
+        return new Response(docsPage(describe()), { headers: { "content-type": "text/html; charset=utf-8" } });
       },
     }),
   ];
 
-  function described(): readonly Route[] {
-    return [...deps.routes, ...meta];
+  let document: OpenApiDocument | undefined;
+  function describe(): OpenApiDocument {
+    document ??= openApiDocument([...deps.routes, ...meta], version); // made when first asked for
+    return document;
   }
   return meta;
 }

@@ -9,7 +9,7 @@ import { extractor } from "./extract.js";
 import { queryList } from "./query.js";
 import { paginationHeaders, pick, renderRun, renderState, renderThread, renderTtl } from "./render.js";
 import { json, noContent, type Route, route } from "./route.js";
-import { id, jsonObject, limit, offset, optional, sortOrder, thread, ttl } from "./schemas.js";
+import { id, jsonObject, limit, offset, optional, pageOf, sortOrder, thread, ttl } from "./schemas.js";
 import { stateUpdate, toStateUpdate } from "./thread-state.js";
 
 export interface ThreadRoutesDeps {
@@ -98,7 +98,7 @@ export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Rou
         select: z.array(z.enum(THREAD_SELECT)).nullish(),
         extract: z.record(z.string(), z.string()).nullish(),
       }),
-      responses: { 200: z.array(thread) },
+      responses: { 200: pageOf(thread) },
       async handle({ body }) {
         const extract = body.extract ? extractor(body.extract) : undefined;
         const select = body.select ?? undefined;

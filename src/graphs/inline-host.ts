@@ -4,7 +4,7 @@ import type { ServerRuntime } from "@langchain/langgraph-sdk";
 import { describeError, GatewayError, invalid, notFound } from "../core/errors.js";
 import type { JsonObject } from "../core/model.js";
 import type { StateSnapshotLike } from "./bound-graph.js";
-import { pointerOf } from "./chunks.js";
+import { pointerOf } from "./checkpoint-chunks.js";
 import type { CompiledGraph } from "./compiled-graph.js";
 import { describeSubgraphs, drawGraph, graphSchemas } from "./describe.js";
 import { stateConfig, toGraphUpdate } from "./graph-input.js";

@@ -8,7 +8,8 @@
 import { isMessage, type MessageLike } from "../core/json.js";
 import type { MessageKit } from "../core/kit.js";
 import type { JsonObject } from "../core/model.js";
-import { type GraphChunk, isChunk } from "./chunks.js";
+import type { GraphChunk } from "./chunks.js";
+import { isChunk, taskOf } from "./message-chunks.js";
 
 /** A message as a node of the root graph would have returned it. */
 export interface PartialAnswer {
@@ -36,8 +37,8 @@ export function createPartialTracker(): PartialTracker {
       if (mode === "values" && namespace.length === 0) streaming.clear(); // the superstep is over: its messages are state
       if (mode !== "messages") return;
       const [message, metadata] = payload as [MessageLike, JsonObject]; // LangGraph's messages mode yields this pair
-      const task = metadata.langgraph_checkpoint_ns ?? metadata.checkpoint_ns;
-      if (typeof task !== "string" || task.includes("|") || !isChunk(message)) return;
+      const task = taskOf(metadata);
+      if (task === "" || task.includes("|") || !isChunk(message)) return;
       const before = streaming.get(task);
       const goesOn = before !== undefined && before.message.id === message.id && isChunk(before.message);
       streaming.set(task, {

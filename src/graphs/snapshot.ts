@@ -11,7 +11,7 @@ import type {
   ThreadState,
 } from "../core/model.js";
 import type { BoundGraph, SnapshotTaskLike, StateSnapshotLike } from "./bound-graph.js";
-import { pointerOf } from "./chunks.js";
+import { pointerOf } from "./checkpoint-chunks.js";
 
 /** Ids of tasks that have done their part of the superstep: what they once asked is answered. */
 export type FinishedTasks = ReadonlySet<string>;

@@ -36,7 +36,7 @@ function gate(name: string): Gate {
 
 /** For graphs: waits until the gate is opened; rejects with the reason of `signal`. No name, no gate. */
 export function passGate(name: unknown, signal?: AbortSignal): Promise<void> {
-  if (typeof name !== "string") return Promise.resolve();
+  if (typeof name !== "string" || name === "") return Promise.resolve();
   const { arrive, opened } = gate(name);
   arrive();
   return new Promise((resolve, reject) => {

@@ -179,7 +179,7 @@ const tools = new StateGraph(MessagesAnnotation)
 /** Calls the tool `wait` at the gate that its configurable names, in the root or (`nested`) in a subgraph. */
 export const toolbox = new StateGraph(MessagesAnnotation)
   .addNode("model", (_state, { configurable }: LangGraphRunnableConfig) => {
-    const args = { gate: configurable?.gate, mood: configurable?.mood ?? "good" };
+    const args = { gate: configurable?.gate ?? "", mood: configurable?.mood ?? "good" };
     return { messages: [new AIMessage({ content: "", tool_calls: [{ id: "call-1", name: "wait", args }] })] };
   })
   .addNode("tools", new ToolNode([wait]))

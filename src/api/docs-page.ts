@@ -124,6 +124,11 @@ const STYLE = `
   article:target { background: var(--soft); outline: 0.5rem solid var(--soft); }
   table { border-collapse: collapse; width: 100%; }
   td { border-top: 1px solid var(--line); padding: 0.25rem 0.75rem 0.25rem 0; vertical-align: top; }
-  td:first-child { width: 14rem; } td:last-child { width: 40%; }
-  @media (max-width: 40rem) { summary { grid-template-columns: 4.5rem 1fr; } summary > :last-child { grid-column: 2; } }
+  td:first-child { width: 20%; } td:last-child { width: 40%; }
+  @media (max-width: 40rem) {
+    summary { grid-template-columns: 4.5rem 1fr; row-gap: 0; }
+    summary > :last-child { grid-column: 2; }
+    td { display: block; border: 0; padding: 0; width: auto !important; }
+    tr { display: block; border-top: 1px solid var(--line); padding: 0.25rem 0; }
+  }
 `;

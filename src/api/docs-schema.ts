@@ -44,9 +44,14 @@ export function typeOf(schema: JsonSchema): Html {
   if (anyOf !== undefined) return html`${joined(anyOf, " | ")}`;
   if (Array.isArray(type)) return html`${type.join(" | ")}`;
   if (prefixItems !== undefined) return html`[${joined(prefixItems, ", ")}]`;
-  if (type === "array") return items === undefined ? html`array` : html`${typeOf(items)}[]`;
+  if (type === "array") return items === undefined ? html`array` : showList(items);
   if (type === "object" && schema.properties !== undefined) return showInline(schema);
   return html`${type ?? "any"}`;
+}
+
+function showList(items: JsonSchema): Html {
+  const isUnion = items.anyOf !== undefined || items.enum !== undefined || Array.isArray(items.type);
+  return isUnion ? html`(${typeOf(items)})[]` : html`${typeOf(items)}[]`;
 }
 
 function joined(schemas: readonly JsonSchema[], separator: string): Html[] {
@@ -69,11 +74,12 @@ function showInline(schema: JsonSchema): Html {
 
 /** What a type does not say. */
 function describe(schema: JsonSchema): Html[] {
-  const limits = LIMITS.flatMap(([key, words]) =>
-    schema[key] === undefined ? [] : [`${words} ${String(schema[key])}`],
-  );
-  const description = schema.description === undefined ? [] : [String(schema.description)];
-  return showText([...description, ...limits].join("; "));
+  const variants = [schema, ...((schema.anyOf ?? []) as readonly JsonSchema[])];
+  const facts = variants.flatMap((variant) => [
+    ...(variant.description === undefined ? [] : [String(variant.description)]),
+    ...LIMITS.flatMap(([key, words]) => (variant[key] === undefined ? [] : [`${words} ${String(variant[key])}`])),
+  ]);
+  return showText(facts.join("; "));
 }
 
 const LIMITS: readonly (readonly [key: string, words: string])[] = [

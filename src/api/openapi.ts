@@ -172,5 +172,6 @@ function plain({
   const meta = z.globalRegistry.get(zodSchema);
   if (meta !== undefined && "default" in meta) Object.assign(jsonSchema, { default: meta.default });
   if (jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties;
+  if (jsonSchema.format !== undefined) delete jsonSchema.pattern; // they say the same, and the pattern is long
   delete jsonSchema.propertyNames;
 }

@@ -39,10 +39,12 @@ function follow(start: unknown, steps: readonly Step[]): unknown {
   let value = start;
   for (const step of steps) {
     if (typeof step === "number") value = Array.isArray(value) ? value.at(step) : undefined;
-    else if (typeof value === "object" && value !== null && Object.hasOwn(value, step))
-      value = Reflect.get(value, step);
-    else value = undefined;
+    else value = isRecord(value) && Object.hasOwn(value, step) ? value[step] : undefined;
     if (value === undefined) return null;
   }
   return value;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

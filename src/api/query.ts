@@ -47,7 +47,8 @@ function splitList(values: readonly string[] | undefined): string[] | undefined 
     if (text.startsWith("[")) {
       try {
         const parsed: unknown = JSON.parse(text);
-        if (Array.isArray(parsed)) return parsed.map(String);
+        if (Array.isArray(parsed))
+          return parsed.map((item) => (typeof item === "string" ? item : JSON.stringify(item)));
       } catch {
         return [value]; // no JSON after all: let the item's schema judge the text
       }

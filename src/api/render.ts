@@ -8,6 +8,20 @@ export function iso(time: number): string {
   return new Date(time).toISOString();
 }
 
+/**
+ * The JSON of a thread: its stored values go in as they are, because a long thread's would be parsed only to be written
+ * again. `extra` are members that were asked for, `select` leaves others out.
+ */
+export function threadJson(
+  thread: ThreadWithValues,
+  { select, extra = {} }: { readonly select?: readonly string[] | undefined; readonly extra?: Wire } = {},
+): string {
+  const members = JSON.stringify({ ...pick(renderThreadRow(thread), select), ...extra }).slice(1, -1);
+  const values = select === undefined || select.includes("values") ? `"values":${thread.valuesJson ?? "null"}` : "";
+  return `{${[members, values].filter((part) => part !== "").join(",")}}`;
+}
+
+/** A thread as an object, for what looks into its values. */
 export function renderThread(thread: ThreadWithValues): Wire {
   return {
     ...renderThreadRow(thread),
@@ -15,7 +29,6 @@ export function renderThread(thread: ThreadWithValues): Wire {
   };
 }
 
-/** Without the values, for callers that put ready JSON in their place. */
 function renderThreadRow(thread: Thread): Wire {
   return {
     thread_id: thread.threadId,

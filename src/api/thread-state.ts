@@ -6,8 +6,8 @@ import type { StateUpdate } from "../graphs/host.js";
 import type { ThreadStateService } from "../threads/state.js";
 import type { ThreadService } from "../threads/threads.js";
 import { queryBoolean, queryInteger, queryList, queryString } from "./query.js";
-import { renderState, renderThread } from "./render.js";
-import { json, type Route, route } from "./route.js";
+import { renderState, threadJson } from "./render.js";
+import { json, type Route, rawJson, route } from "./route.js";
 import {
   anyJson,
   checkpointPointer,
@@ -85,7 +85,7 @@ export function stateRoutes({ threads, state }: StateRoutesDeps): Route[] {
       params: threadParams,
       body: z.object({ metadata: jsonObject }),
       responses: { 200: thread },
-      handle: async ({ params, body }) => json(renderThread(await threads.patch(params.thread_id, body))),
+      handle: async ({ params, body }) => rawJson(threadJson(await threads.patch(params.thread_id, body))),
     }),
     route({
       method: "get",

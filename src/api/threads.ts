@@ -7,8 +7,8 @@ import type { ThreadStateService } from "../threads/state.js";
 import type { ThreadService } from "../threads/threads.js";
 import { extractor } from "./extract.js";
 import { queryList } from "./query.js";
-import { paginationHeaders, pick, renderRun, renderState, renderThread, renderTtl } from "./render.js";
-import { json, noContent, type Route, route } from "./route.js";
+import { paginationHeaders, renderRun, renderState, renderThread, renderTtl, threadJson } from "./render.js";
+import { json, noContent, type Route, rawJson, route } from "./route.js";
 import { id, jsonObject, limit, offset, optional, pageOf, sortOrder, thread, ttl } from "./schemas.js";
 import { stateUpdate, toStateUpdate } from "./thread-state.js";
 
@@ -80,7 +80,7 @@ export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Rou
           ttl: body.ttl,
           supersteps: body.supersteps.map(({ updates }) => updates.map(toStateUpdate)),
         });
-        return json(renderThread(created));
+        return rawJson(threadJson(created));
       },
     }),
     route({
@@ -109,11 +109,10 @@ export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Rou
           { withValues },
         );
         const rows = page.rows.map((row) => {
-          const rendered = renderThread(row);
-          const shown = pick(rendered, select);
-          return extract === undefined ? shown : { ...shown, extracted: extract.apply(rendered) };
+          const extra = extract === undefined ? {} : { extracted: extract.apply(renderThread(row)) };
+          return threadJson(row, { select, extra });
         });
-        return json(rows, { headers: paginationHeaders(body, page) });
+        return rawJson(`[${rows.join(",")}]`, { headers: paginationHeaders(body, page) });
       },
     }),
     route({
@@ -147,7 +146,7 @@ export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Rou
       responses: { 200: thread },
       async handle({ params, query }) {
         const found = await threads.require(params.thread_id);
-        return json({ ...renderThread(found), ...(await included(found, query.include ?? [])) });
+        return rawJson(threadJson(found, { extra: await included(found, query.include ?? []) }));
       },
     }),
     route({
@@ -163,7 +162,7 @@ export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Rou
           ...(body.metadata ? { metadata: body.metadata } : {}),
           ...(body.ttl ? { ttl: body.ttl } : {}),
         });
-        return prefersMinimal(headers) ? noContent() : json(renderThread(patched));
+        return prefersMinimal(headers) ? noContent() : rawJson(threadJson(patched));
       },
     }),
     route({
@@ -185,7 +184,7 @@ export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Rou
       tag: "threads",
       params: threadParams,
       responses: { 200: thread },
-      handle: async ({ params }) => json(renderThread(await threads.copy(params.thread_id))),
+      handle: async ({ params }) => rawJson(threadJson(await threads.copy(params.thread_id))),
     }),
   ];
 }

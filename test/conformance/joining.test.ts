@@ -1,0 +1,486 @@
+/** Following a run from anywhere: live, later, again, after a break (W1–W4, W9; decisions on cursors). */
+import { randomUUID } from "node:crypto";
+import { connect } from "node:net";
+import { Client } from "@langchain/langgraph-sdk";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { startCuttingProxy } from "../support/cutting-proxy.js";
+import { arrivedAt, openGate } from "../support/gates.js";
+import { startTestGateway, type TestGateway } from "../support/gateway.js";
+import { hurriedClock } from "../support/hurried-clock.js";
+import { names, openSse, type SsePart } from "../support/sse-client.js";
+
+let gateway: TestGateway;
+let client: Client;
+
+beforeAll(async () => {
+  gateway = await startTestGateway();
+  client = gateway.client;
+});
+afterAll(() => gateway.stop());
+
+async function newThread(): Promise<string> {
+  return (await client.threads.create()).thread_id;
+}
+
+const human = (content: string) => ({ messages: [{ type: "human", content }] });
+
+/** A run of `gated` that waits at its gate. */
+async function startGated(payload: Record<string, unknown> = {}) {
+  const [threadId, gate] = [await newThread(), randomUUID()];
+  const run = await client.runs.create(threadId, "gated", {
+    input: { input: 1 },
+    config: { configurable: { gate } },
+    streamMode: ["values", "updates"],
+    ...payload,
+  });
+  await arrivedAt(gate);
+  return { threadId, runId: run.run_id, gate, path: `/threads/${threadId}/runs/${run.run_id}` };
+}
+
+/** A run of `talk` that has ended, and its events. */
+async function finishedTalk(payload: Record<string, unknown> = {}) {
+  const threadId = await newThread();
+  const stream = await openSse(`${gateway.url}/threads/${threadId}/runs/stream`, {
+    json: {
+      assistant_id: "talk",
+      input: human("one two three"),
+      stream_mode: ["values", "messages-tuple", "updates"],
+      ...payload,
+    },
+  });
+  const parts = await stream.rest();
+  const path = stream.headers.get("content-location") ?? "";
+  return { threadId, runId: path.split("/").at(-1) ?? "", path, parts };
+}
+
+async function join(path: string, lastEventId?: string): Promise<readonly SsePart[]> {
+  const init = lastEventId === undefined ? {} : { headers: { "last-event-id": lastEventId } };
+  return (await openSse(`${gateway.url}${path}/stream`, init)).rest();
+}
+
+describe("the headers of a stream", () => {
+  it("leave before the run has begun, and say where it is (W1, W9)", async () => {
+    const running = await startGated();
+    const stream = await openSse(`${gateway.url}/threads/${running.threadId}/runs/stream`, {
+      json: { assistant_id: "gated", input: { input: 2 }, multitask_strategy: "enqueue" },
+    });
+    const [pending] = await client.runs.list(running.threadId, { status: "pending" });
+    const path = `/threads/${running.threadId}/runs/${pending?.run_id}`;
+    expect(stream.status).toBe(200);
+    expect(stream.raw()).toBe("");
+    expect(Object.fromEntries(stream.headers)).toMatchObject({
+      "content-type": "text/event-stream",
+      "cache-control": "no-cache, no-transform",
+      "x-accel-buffering": "no",
+      "content-location": path,
+      location: `${path}/stream`,
+      "x-request-id": expect.stringMatching(/.+/),
+    });
+    openGate(running.gate);
+    expect(names(await stream.rest())).toEqual(["metadata", ...Array(4).fill("values"), "end"]);
+  });
+
+  it("are the same under another base path, without it, and on a join", async () => {
+    const { path } = await finishedTalk();
+    for (const base of ["", "/api"]) {
+      const stream = await openSse(`${gateway.url}${base}${path}/stream`);
+      expect(stream.headers.get("content-location")).toBe(path);
+      expect(stream.headers.get("location")).toBe(`${path}/stream`);
+      await stream.rest();
+    }
+  });
+
+  it("of a created run and of a result say the same", async () => {
+    const threadId = await newThread();
+    const post = (path: string) =>
+      fetch(`${gateway.url}${path}`, {
+        method: "POST",
+        body: JSON.stringify({ assistant_id: "echo", input: human("hi") }),
+      });
+    const pathOf = /^\/threads\/[^/]+\/runs\/[0-9a-f-]{36}$/;
+    const created = await post(`/threads/${threadId}/runs`);
+    expect(created.headers.get("content-location")).toMatch(pathOf);
+    expect(created.headers.get("location")).toBe(`${created.headers.get("content-location")}/stream`);
+    const waited = await post(`/threads/${threadId}/runs/wait`);
+    expect(waited.headers.get("content-location")).toMatch(pathOf);
+    expect(waited.headers.get("location")).toBe(`${waited.headers.get("content-location")}/join`);
+    const stateless = await post("/runs/wait");
+    expect(stateless.headers.get("content-location")).toMatch(/^\/runs\/[0-9a-f-]{36}$/);
+    expect(stateless.headers.get("location")).toBe(`${stateless.headers.get("content-location")}/join`);
+    await Promise.all([created.text(), waited.text(), stateless.text()]);
+  });
+
+  it("can be read by pages of other origins", async () => {
+    const { path } = await finishedTalk();
+    const response = await fetch(`${gateway.url}${path}/stream`, { headers: { origin: "http://localhost:3000" } });
+    const exposed = response.headers.get("access-control-expose-headers")?.toLowerCase() ?? "";
+    for (const name of ["content-location", "location", "x-pagination-total", "x-pagination-next", "x-request-id"]) {
+      expect(exposed.split(",")).toContain(name);
+    }
+    await response.text();
+  });
+});
+
+describe("readers", () => {
+  it("all see everything, whenever they came", async () => {
+    const { path, gate } = await startGated();
+    const live = await Promise.all(Array.from({ length: 5 }, () => openSse(`${gateway.url}${path}/stream`)));
+    for (const stream of live) await stream.until(({ event }) => event === "values");
+    openGate(gate);
+    const [first, ...others] = await Promise.all(live.map((stream) => stream.rest()));
+    expect(names(first ?? []).at(-1)).toBe("end");
+    for (const other of others) expect(other).toEqual(first);
+    const replayed = await join(path);
+    expect(names(replayed)).toEqual(["metadata", "values", ...Array(3).fill(["updates", "values"]).flat(), "end"]);
+    expect(replayed.slice(-(first?.length ?? 0))).toEqual(first);
+  });
+
+  it("see a finished run at once, the same again", async () => {
+    const { path, parts } = await finishedTalk();
+    expect(await join(path)).toEqual(parts);
+    expect(await join(path, "-1")).toEqual(parts);
+  });
+});
+
+describe("a cursor", () => {
+  it("continues strictly after each event", async () => {
+    const { path, parts } = await finishedTalk();
+    for (const [index, { id }] of parts.entries()) expect(await join(path, id)).toEqual(parts.slice(index + 1));
+  });
+
+  it("may be a bare number of the newest claim", async () => {
+    const { path, parts } = await finishedTalk();
+    expect(await join(path, parts[2]?.id?.split("-")[1])).toEqual(parts.slice(3));
+  });
+
+  it.each(["9-9", "1-9999", "9999"])("that is unknown (%s) brings a snapshot", async (cursor) => {
+    const { path, threadId } = await finishedTalk();
+    const { values } = await client.threads.getState(threadId);
+    expect(await join(path, cursor)).toEqual([{ id: undefined, event: "values", data: values }]);
+  });
+
+  it("that is unknown brings a snapshot of a live run, and what comes next", async () => {
+    const { path, gate } = await startGated();
+    const stream = await openSse(`${gateway.url}${path}/stream`, { headers: { "last-event-id": "9-9" } });
+    const snapshot = await stream.next();
+    expect(snapshot).toEqual({ id: undefined, event: "values", data: { input: 1, steps: ["before"] } });
+    openGate(gate);
+    expect(names(await stream.rest())).toEqual(["updates", "values", "updates", "values", "end"]);
+  });
+
+  it.each(["abc", "1-", "-2", "1-2-3", "1.5"])("that makes no sense (%s) is refused", async (cursor) => {
+    const { path } = await finishedTalk();
+    const response = await fetch(`${gateway.url}${path}/stream`, { headers: { "last-event-id": cursor } });
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({
+      code: "bad_request",
+      detail: expect.stringContaining("Last-Event-ID"),
+    });
+  });
+
+  it("that makes no sense refuses a new run before there is one", async () => {
+    const threadId = await newThread();
+    const response = await fetch(`${gateway.url}/threads/${threadId}/runs/stream`, {
+      method: "POST",
+      headers: { "last-event-id": "abc" },
+      body: JSON.stringify({ assistant_id: "echo", input: human("hi") }),
+    });
+    expect(response.status).toBe(400);
+    expect(await client.runs.list(threadId)).toEqual([]);
+  });
+});
+
+describe("joinStream of the SDK", () => {
+  const collect = async (stream: AsyncIterable<{ id?: string | undefined; event: string; data: unknown }>) => {
+    const parts: { id?: string | undefined; event: string; data: unknown }[] = [];
+    for await (const part of stream) parts.push(part);
+    return parts;
+  };
+
+  it("reads from the start, from an id, from -1", async () => {
+    const { threadId, runId, parts } = await finishedTalk();
+    expect(await collect(client.runs.joinStream(threadId, runId))).toEqual(parts);
+    expect(await collect(client.runs.joinStream(threadId, runId, { lastEventId: "-1" }))).toEqual(parts);
+    const lastEventId = parts[3]?.id ?? "";
+    expect(await collect(client.runs.joinStream(threadId, runId, { lastEventId }))).toEqual(parts.slice(4));
+  });
+
+  it("filters by mode and keeps the namespaces", async () => {
+    const threadId = await newThread();
+    const run = await client.runs.create(threadId, "nested", {
+      input: { input: 1 },
+      streamMode: ["values", "updates", "tasks", "debug"],
+      streamSubgraphs: true,
+    });
+    await client.runs.join(threadId, run.run_id);
+    const all = await collect(client.runs.joinStream(threadId, run.run_id));
+    const updates = await collect(client.runs.joinStream(threadId, run.run_id, { streamMode: ["updates", "tasks"] }));
+    const wanted = /^(metadata|end|updates(\|.*)?|tasks(\|.*)?)$/;
+    expect(updates).toEqual(all.filter(({ event }) => wanted.test(event)));
+    expect(names(updates)).toContainEqual(expect.stringMatching(/^updates\|sub:[^|]+\|middle:/));
+  });
+
+  it("tells tuples from accumulated messages", async () => {
+    const { threadId, runId } = await finishedTalk({ stream_mode: ["messages", "messages-tuple"] });
+    const tuples = await collect(client.runs.joinStream(threadId, runId, { streamMode: "messages-tuple" }));
+    expect(new Set(names(tuples))).toEqual(new Set(["metadata", "messages", "end"]));
+    const accumulated = await collect(client.runs.joinStream(threadId, runId, { streamMode: ["messages"] }));
+    expect(new Set(names(accumulated))).toEqual(
+      new Set(["metadata", "messages/complete", "messages/metadata", "messages/partial", "end"]),
+    );
+  });
+
+  it("of an unknown run, or of another thread's, is 404", async () => {
+    const { runId } = await finishedTalk();
+    const other = await newThread();
+    await expect(collect(client.runs.joinStream(other, runId))).rejects.toMatchObject({ status: 404 });
+    await expect(collect(client.runs.joinStream(other, randomUUID()))).rejects.toMatchObject({ status: 404 });
+  });
+
+  it("cancels the run when the client leaves, if it is told to", async () => {
+    const { threadId, runId } = await startGated();
+    const abort = new AbortController();
+    const options = { signal: abort.signal, cancelOnDisconnect: true };
+    const leave = async () => {
+      for await (const { event } of client.runs.joinStream(threadId, runId, options))
+        if (event === "values") abort.abort();
+    };
+    await leave().catch(() => {});
+    await client.runs.join(threadId, runId);
+    expect((await client.runs.get(threadId, runId)).status).toBe("interrupted");
+  });
+});
+
+describe("the SDK's reconnecting", () => {
+  it("sees every event once, wherever the connection was cut", async () => {
+    const threadId = await newThread();
+    const words = Array.from({ length: 40 }, (_, index) => `word${index}`).join(" ");
+    const whole = await finishedTalk({ input: human(words) });
+    const length = JSON.stringify(whole.parts).length;
+    const cuts = Array.from({ length: 16 }, (_, index) => 1_200 + Math.floor((index * length) / 16));
+    await Promise.all(
+      cuts.map(async (cut, index) => {
+        const proxy = await startCuttingProxy(gateway.url, (connection) =>
+          connection === 0 ? cut : connection === 1 && index % 4 === 0 ? 1_500 : undefined,
+        );
+        onTestFinished(() => proxy.close());
+        const behind = new Client({ apiUrl: proxy.url, callerOptions: { maxRetries: 0 } });
+        const parts: { id?: string | undefined; event: string; data: unknown }[] = [];
+        const stream = behind.runs.stream(index === 0 ? threadId : await newThread(), "talk", {
+          input: human(words),
+          streamMode: ["values", "messages-tuple", "updates"],
+        });
+        for await (const part of stream) parts.push(part as (typeof parts)[number]);
+        expect(parts.map(({ id, event }) => [id, event])).toEqual(whole.parts.map(({ id, event }) => [id, event]));
+        expect(proxy.connections).toBe(index % 4 === 0 ? 3 : 2);
+      }),
+    );
+  }, 30_000);
+});
+
+describe("a finished run whose log is gone", () => {
+  let forgetful: TestGateway;
+  beforeAll(async () => {
+    forgetful = await startTestGateway({ config: { stream_bridge: { retention_seconds: 0 } } });
+  });
+  afterAll(() => forgetful.stop());
+
+  async function finished(graph: string, input: unknown) {
+    const { thread_id: threadId } = await forgetful.client.threads.create();
+    const run = await forgetful.client.runs.create(threadId, graph, { input: input as Record<string, unknown> });
+    await forgetful.client.runs.join(threadId, run.run_id);
+    const url = `${forgetful.url}/threads/${threadId}/runs/${run.run_id}`;
+    // Without its log nothing but the end has an id.
+    await vi.waitFor(async () => {
+      const parts = await (await openSse(`${url}/stream`)).rest();
+      expect(parts.filter(({ id }) => id !== undefined)).toHaveLength(1);
+    });
+    return { threadId, runId: run.run_id, url };
+  }
+
+  it("is told by its state and its end", async () => {
+    const { url, threadId, runId } = await finished("custom", { input: 1 });
+    const values = { input: 1, steps: ["worked"] };
+    const parts = await (await openSse(`${url}/stream`)).rest();
+    expect(parts).toEqual([
+      { id: undefined, event: "metadata", data: { run_id: runId, attempt: 1, thread_id: threadId } },
+      { id: undefined, event: "values", data: values },
+      { id: "2-1", event: "end", data: { run_id: runId, status: "success" } },
+    ]);
+    const rest = await (await openSse(`${url}/stream`, { headers: { "last-event-id": "1-3" } })).rest();
+    expect(rest).toEqual(parts.slice(1));
+    expect(await forgetful.client.runs.join(threadId, runId)).toEqual(values);
+  });
+
+  it("is told by its error", async () => {
+    const { url, threadId, runId } = await finished("failing", { input: 1 });
+    const error = { error: "RangeError", message: "out of range" };
+    const parts = await (await openSse(`${url}/stream`)).rest();
+    expect(parts.slice(1)).toEqual([
+      { id: undefined, event: "values", data: { input: 1, steps: ["first"] } },
+      { id: "2-1", event: "error", data: error },
+    ]);
+    expect(await forgetful.client.runs.join(threadId, runId)).toEqual({ __error__: error });
+  });
+
+  it("is told by what it waits for", async () => {
+    const { url, threadId, runId } = await finished("approval", { question: "Really?" });
+    const parts = await (await openSse(`${url}/stream`)).rest();
+    expect(names(parts)).toEqual(["metadata", "values", "end"]);
+    expect(await forgetful.client.runs.join(threadId, runId)).toMatchObject({
+      question: "Really?",
+      __interrupt__: [{ id: expect.any(String), value: { question: "Really?" } }],
+    });
+  });
+
+  it("is told to a reader who came too early for it to be gone", async () => {
+    const [{ thread_id: threadId }, gate] = [await forgetful.client.threads.create(), randomUUID()];
+    const run = await forgetful.client.runs.create(threadId, "gated", {
+      input: { input: 1 },
+      config: { configurable: { gate } },
+    });
+    await arrivedAt(gate);
+    const stream = await openSse(`${forgetful.url}/threads/${threadId}/runs/${run.run_id}/stream`);
+    openGate(gate);
+    expect(names(await stream.rest()).at(-1)).toBe("end");
+  });
+});
+
+describe("a log that is too small", () => {
+  let small: TestGateway;
+  beforeAll(async () => {
+    small = await startTestGateway({ config: { stream_bridge: { max_bytes_per_run: "20kb" } } });
+  });
+  afterAll(() => small.stop());
+
+  it("brings a snapshot instead of what is gone, then the rest", async () => {
+    const { thread_id: threadId } = await small.client.threads.create();
+    const gate = randomUUID();
+    const run = await small.client.runs.create(threadId, "flood", {
+      input: { input: 1 },
+      config: { configurable: { count: 200, size: 500, gate } },
+      streamMode: ["custom", "values"],
+    });
+    await arrivedAt(gate);
+    const url = `${small.url}/threads/${threadId}/runs/${run.run_id}/stream`;
+    const fromStart = await openSse(url);
+    const fromId = await openSse(url, { headers: { "last-event-id": "1-7" } });
+    openGate(gate);
+    const [started, continued] = [await fromStart.rest(), await fromId.rest()];
+    expect(names(started).slice(0, 3)).toEqual(["metadata", "values", "custom"]);
+    expect(started.slice(1)).toEqual(continued);
+    expect(continued[0]).toEqual({ id: undefined, event: "values", data: { input: 1, steps: [] } });
+    const indices = continued
+      .filter(({ event }) => event === "custom")
+      .map(({ data }) => (data as { index: number }).index);
+    expect(indices.length).toBeGreaterThan(20);
+    expect(indices).toEqual(Array.from({ length: indices.length }, (_, index) => 200 - indices.length + index));
+    expect(names(continued).slice(-2)).toEqual(["values", "end"]);
+    expect(await small.client.runs.join(threadId, run.run_id)).toEqual({ input: 1, steps: ["poured"] });
+  });
+});
+
+describe("a stream that waits", () => {
+  let hurried: TestGateway;
+  beforeAll(async () => {
+    hurried = await startTestGateway({ clock: hurriedClock });
+  });
+  afterAll(() => hurried.stop());
+
+  async function waiting() {
+    const [{ thread_id: threadId }, gate] = [await hurried.client.threads.create(), randomUUID()];
+    const run = await hurried.client.runs.create(threadId, "gated", {
+      input: { input: 1 },
+      config: { configurable: { gate } },
+    });
+    await arrivedAt(gate);
+    return { threadId, runId: run.run_id, gate, url: `${hurried.url}/threads/${threadId}/runs/${run.run_id}` };
+  }
+
+  /** The text of a stream, and when so many heartbeats were in it. */
+  async function openBeats(url: string) {
+    const response = await fetch(`${url}/stream`);
+    const reader = (response.body as ReadableStream<Uint8Array>).pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    return {
+      async see(count: number): Promise<void> {
+        while ((text.match(/: heartbeat/g) ?? []).length < count) text += (await reader.read()).value;
+      },
+      async rest(): Promise<string> {
+        for (let step = await reader.read(); !step.done; step = await reader.read()) text += step.value;
+        return text;
+      },
+    };
+  }
+
+  it("beats on one line, before and after the first event (W3)", async () => {
+    const { url, gate } = await waiting();
+    const beats = await openBeats(url);
+    await beats.see(3);
+    openGate(gate);
+    const text = await beats.rest();
+    expect(text).toMatch(/\n\n: heartbeat\n: heartbeat\n: heartbeat\n/);
+    expect(text).not.toMatch(/: heartbeat\n\n/);
+    expect(text.trimEnd().split("\n").at(-2)).toBe("event: end");
+  });
+
+  it("brings the SDK no phantom event", async () => {
+    const { threadId, runId, gate, url } = await waiting();
+    const beats = await openBeats(url);
+    const parts: { id?: string | undefined; event: string; data: unknown }[] = [];
+    for await (const part of hurried.client.runs.joinStream(threadId, runId)) {
+      parts.push(part);
+      if (parts.length === 1) void beats.see(4).then(() => openGate(gate));
+    }
+    expect(parts.filter(({ event, data }) => event === "" || data === null)).toEqual([]);
+    expect(new Set(parts.map(({ id }) => id)).size).toBe(parts.length);
+    expect(parts.at(-1)?.event).toBe("end");
+  });
+
+  it("keeps a JSON answer alive with newlines", async () => {
+    const { url, gate } = await waiting();
+    const response = await fetch(`${url}/join`);
+    expect(response.headers.get("content-type")).toBe("application/json");
+    const reader = (response.body as ReadableStream<Uint8Array>).pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    while (text.length < 3) text += (await reader.read()).value;
+    expect(text).toBe("\n\n\n");
+    openGate(gate);
+    for (let step = await reader.read(); !step.done; step = await reader.read()) text += step.value;
+    expect(JSON.parse(text)).toEqual({ input: 1, steps: ["before", "gate", "after"] });
+  });
+
+  it("is cut, not ended, for a reader who takes nothing, and nobody else notices", async () => {
+    const [{ thread_id: threadId }, gate] = [await hurried.client.threads.create(), randomUUID()];
+    const run = await hurried.client.runs.create(threadId, "flood", {
+      input: { input: 1 },
+      config: { configurable: { count: 4_000, size: 5_000, gate } },
+      streamMode: ["custom"],
+    });
+    const { hostname, port } = new URL(hurried.url);
+    const socket = connect(Number(port), hostname);
+    onTestFinished(() => void socket.destroy());
+    socket.pause();
+    socket.write(`GET /threads/${threadId}/runs/${run.run_id}/stream HTTP/1.1\r\nhost: x\r\n\r\n`);
+    const attentive = await openSse(`${hurried.url}/threads/${threadId}/runs/${run.run_id}/stream`);
+    await arrivedAt(gate);
+    openGate(gate);
+    const parts = await attentive.rest();
+    expect(names(parts).filter((name) => name === "custom")).toHaveLength(4_000);
+    // The run is over; the reader who took nothing for 30 s is cut off in the middle of an event.
+    const received = new Promise<string>((resolve) => {
+      let text = "";
+      socket.on("data", (data) => {
+        text += data.toString("latin1");
+      });
+      socket.on("error", () => {}); // a reset is a cut, too
+      socket.on("close", () => resolve(text));
+    });
+    await vi.waitFor(
+      async () => expect(await (await fetch(`${hurried.url}/metrics`)).text()).toContain("heddle_open_streams 0\n"),
+      5_000,
+    );
+    socket.resume();
+    expect(await received).not.toMatch(/\r\n0\r\n\r\n$/);
+  });
+});

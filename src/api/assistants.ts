@@ -190,8 +190,8 @@ export function assistantRoutes({ assistants, host, threads, manager }: Assistan
       params,
       responses: { 200: graphSchemas.extend({ graph_id: z.string() }) },
       async handle(request) {
-        const { graphId } = await assistants.require(request.params.assistant_id);
-        return json({ graph_id: graphId, ...(await host.schemas(graphId)) });
+        const { graphId, config } = await assistants.require(request.params.assistant_id);
+        return json({ graph_id: graphId, ...(await host.schemas(graphId, config)) });
       },
     }),
     route({

@@ -109,7 +109,7 @@ export interface GraphHost {
     ref: StateRef,
     supersteps: readonly (readonly StateUpdate[])[],
   ): Promise<{ readonly checkpoint: JsonObject; readonly projection: ThreadProjection }>;
-  schemas(graphId: string): Promise<GraphSchemas>;
+  schemas(graphId: string, config: RunConfig): Promise<GraphSchemas>;
   /** `xray`: how many levels of subgraphs to draw open; true for all. */
   drawing(graphId: string, config: RunConfig, xray: boolean | number): Promise<JsonObject>;
   subgraphs(

@@ -19,13 +19,7 @@ export function createInlineHost(deps: ExecutionDeps): GraphHost {
   /** Binds for anything but a run. A factory is told which. */
   async function bind(graphId: string, config: FactoryConfig, accessContext: OtherUse): Promise<CompiledGraph> {
     const checkpointer = checkpoints.saver(registry.kit(graphId));
-    const runtime = { accessContext, executionRuntime: null };
-    try {
-      return await registry.bind(graphId, { config, runtime, checkpointer, store });
-    } catch (error) {
-      if (error instanceof GatewayError) throw error;
-      throw invalid(`graph ${graphId} could not be made: ${describeError(error).message}`);
-    }
+    return registry.bind(graphId, { config, runtime: { accessContext, executionRuntime: null }, checkpointer, store });
   }
 
   return {
@@ -73,8 +67,8 @@ export function createInlineHost(deps: ExecutionDeps): GraphHost {
       return { checkpoint: { ...pointerOf(written) } as JsonObject, projection };
     },
 
-    async schemas(graphId) {
-      return graphSchemas(await bind(graphId, {}, "assistants.read"));
+    async schemas(graphId, config) {
+      return graphSchemas(await bind(graphId, config, "assistants.read"));
     },
 
     async drawing(graphId, config, xray) {

@@ -91,12 +91,6 @@ describe("client.assistants.getGraph", () => {
   ])("reads xray=%s", async (word, status) => {
     expect(await send("GET", `/api/assistants/house/graph?xray=${word}`)).toMatchObject({ status });
   });
-
-  it("draws a factory's graph in the assistant's configuration", async () => {
-    const { assistant_id: id } = await client.assistants.create({ graphId: "shaped", context: { node: "special" } });
-    const { nodes } = await client.assistants.getGraph(id);
-    expect(nodes.map((node) => node.id)).toContain("special");
-  });
 });
 
 describe("client.assistants.getSubgraphs", () => {
@@ -118,6 +112,26 @@ describe("client.assistants.getSubgraphs", () => {
     expect(await client.assistants.getSubgraphs("house", { namespace: "nope" })).toEqual({});
     const { body } = await send("GET", "/assistants/house/subgraphs?namespace=ground&recurse=1");
     expect(Object.keys(body as object)).toEqual(["ground", "ground|cellar"]);
+  });
+});
+
+describe("a graph that the assistant's configuration shapes", () => {
+  it("is described in that shape", async () => {
+    const { assistant_id: id } = await client.assistants.create({ graphId: "shaped", context: { node: "special" } });
+    const { nodes } = await client.assistants.getGraph(id);
+    expect(nodes.map((node) => node.id)).toContain("special");
+    const schemas = await client.assistants.getSchemas(id);
+    expect(schemas.input_schema).toMatchObject({ properties: { for_special: { type: "string" } } });
+  });
+
+  it("that cannot be built says why", async () => {
+    const { assistant_id: id } = await client.assistants.create({ graphId: "shaped", context: { node: "impossible" } });
+    for (const path of ["graph", "schemas", "subgraphs"]) {
+      expect(await send("GET", `/assistants/${id}/${path}`)).toMatchObject({
+        status: 422,
+        body: { detail: "graph shaped could not be made: no such node can be" },
+      });
+    }
   });
 });
 

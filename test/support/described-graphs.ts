@@ -19,10 +19,12 @@ export const greeter = new StateGraph({
 
 const Steps = Annotation.Root({ steps: Annotation<string[]>({ reducer: (a, b) => [...a, ...b], default: () => [] }) });
 
-/** One node, named by the configuration. */
+/** One node, named by the configuration, as is a member of its input; a node cannot be "impossible". */
 export function shaped(config: LangGraphRunnableConfig) {
   const node = String(config.configurable?.node ?? "plain");
-  return new StateGraph(Steps)
+  if (node === "impossible") throw new Error("no such node can be");
+  const input = new StateSchema({ [`for_${node}`]: z.string().optional() });
+  return new StateGraph({ state: Steps, input })
     .addNode(node, () => ({ steps: [node] }))
     .addEdge(START, node as typeof START)
     .addEdge(node as typeof START, END)

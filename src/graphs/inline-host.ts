@@ -19,7 +19,13 @@ export function createInlineHost(deps: ExecutionDeps): GraphHost {
   /** Binds for anything but a run. A factory is told which. */
   async function bind(graphId: string, config: FactoryConfig, accessContext: OtherUse): Promise<CompiledGraph> {
     const checkpointer = checkpoints.saver(registry.kit(graphId));
-    return registry.bind(graphId, { config, runtime: { accessContext, executionRuntime: null }, checkpointer, store });
+    const runtime = { accessContext, executionRuntime: null };
+    try {
+      return await registry.bind(graphId, { config, runtime, checkpointer, store });
+    } catch (error) {
+      if (error instanceof GatewayError) throw error;
+      throw invalid(`graph ${graphId} could not be made: ${describeError(error).message}`);
+    }
   }
 
   return {

@@ -35,6 +35,7 @@ import { createRunReader } from "./runs/reading.js";
 import { createWorker } from "./runs/worker.js";
 import { SqlAssistantStore } from "./storage/assistants.js";
 import { openCheckpoints } from "./storage/checkpoints.js";
+import { createCommitGroup } from "./storage/commit-group.js";
 import { createDatabase } from "./storage/database.js";
 import { SqlStore } from "./storage/items.js";
 import { migrate } from "./storage/migrations.js";
@@ -92,8 +93,9 @@ async function open(
   const database = createDatabase(openSqlite(inFolder(config.database.type, "heddle.db"), "FULL"));
   onStop(() => database.destroy());
   await migrate(database);
-  const threads = new SqlThreadStore({ database, clock });
-  const runs = new SqlRunStore({ database, clock });
+  const commits = createCommitGroup(database);
+  const threads = new SqlThreadStore({ database, commits, clock });
+  const runs = new SqlRunStore({ database, commits, clock });
   const checkpoints = openCheckpoints(inFolder(config.checkpointer.type, "checkpoints.db"));
   onStop(() => checkpoints.close());
   const itemDatabase =

@@ -8,6 +8,7 @@
 import { type Expression, type ExpressionBuilder, type RawBuilder, type SqlBool, sql } from "kysely";
 import type { Clock } from "../core/clock.js";
 import { type CancelAction, isInFlight, type Run, type RunStatus } from "../core/model.js";
+import type { CommitGroup } from "./commit-group.js";
 import { type Database, isUniqueViolation, locked, type Schema } from "./database.js";
 import { admit } from "./run-admission.js";
 import { cancelInFlightRun } from "./run-cancel.js";
@@ -19,6 +20,8 @@ import { refreshStatus } from "./thread-rows.js";
 
 export interface SqlRunStoreDeps {
   readonly database: Database;
+  /** Of the same database; shared by the stores, so that they share commits. */
+  readonly commits: CommitGroup;
   readonly clock: Clock;
 }
 
@@ -26,16 +29,18 @@ const CLAIM_TRIES = 5;
 
 export class SqlRunStore implements RunStore {
   private readonly database: Database;
+  private readonly commits: CommitGroup;
   private readonly clock: Clock;
 
-  constructor({ database, clock }: SqlRunStoreDeps) {
+  constructor({ database, commits, clock }: SqlRunStoreDeps) {
     this.database = database;
+    this.commits = commits;
     this.clock = clock;
   }
 
   async admit(request: AdmitRequest): Promise<AdmitResult> {
     const now = this.clock.now();
-    return this.database.transaction().execute((transaction) => admit(transaction, request, now));
+    return this.commits.run((transaction) => admit(transaction, request, now));
   }
 
   async claim(workerId: string, leaseMs: number): Promise<Run | undefined> {
@@ -90,7 +95,7 @@ export class SqlRunStore implements RunStore {
 
   async finish(lease: Lease, outcome: RunOutcome): Promise<boolean> {
     const now = this.clock.now();
-    return this.database.transaction().execute(async (transaction) => {
+    return this.commits.run(async (transaction) => {
       const ended = await transaction
         .updateTable("runs")
         .set({
@@ -132,7 +137,7 @@ export class SqlRunStore implements RunStore {
     action: CancelAction,
   ): Promise<"ended" | "requested" | "already" | "finished" | "missing"> {
     const now = this.clock.now();
-    return this.database.transaction().execute(async (transaction) => {
+    return this.commits.run(async (transaction) => {
       const run = await locked(
         transaction
           .selectFrom("runs")
@@ -213,7 +218,7 @@ export class SqlRunStore implements RunStore {
   }
 
   async removeRolledBack(run: { readonly runId: string; readonly threadId: string }): Promise<void> {
-    await this.database.transaction().execute(async (transaction) => {
+    await this.commits.run(async (transaction) => {
       const marked = await locked(
         transaction
           .selectFrom("runs")
@@ -249,7 +254,7 @@ export class SqlRunStore implements RunStore {
   }
 
   async recoverOrphans(): Promise<readonly Run[]> {
-    return this.database.transaction().execute(async (transaction) => {
+    return this.commits.run(async (transaction) => {
       // Whoever held a reservation died with the process.
       await transaction
         .updateTable("threads")

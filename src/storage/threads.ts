@@ -7,6 +7,7 @@
 import { type ExpressionBuilder, type ExpressionWrapper, type SqlBool, sql } from "kysely";
 import type { Clock } from "../core/clock.js";
 import type { JsonObject, Thread, ThreadProjection } from "../core/model.js";
+import type { CommitGroup } from "./commit-group.js";
 import { termFilter } from "./containment.js";
 import { columnContains, type Database, locked, type Schema } from "./database.js";
 import type {
@@ -32,21 +33,25 @@ import {
 
 export interface SqlThreadStoreDeps {
   readonly database: Database;
+  /** Of the same database; shared by the stores, so that they share commits. */
+  readonly commits: CommitGroup;
   readonly clock: Clock;
 }
 
 export class SqlThreadStore implements ThreadStore {
   private readonly database: Database;
+  private readonly commits: CommitGroup;
   private readonly clock: Clock;
 
-  constructor({ database, clock }: SqlThreadStoreDeps) {
+  constructor({ database, commits, clock }: SqlThreadStoreDeps) {
     this.database = database;
+    this.commits = commits;
     this.clock = clock;
   }
 
   async create(thread: NewThread): Promise<Thread | undefined> {
     const now = this.clock.now();
-    return this.database.transaction().execute((transaction) => insertThread(transaction, thread, now));
+    return this.commits.run((transaction) => insertThread(transaction, thread, now));
   }
 
   async get(threadId: string): Promise<ThreadWithValues | undefined> {
@@ -65,7 +70,7 @@ export class SqlThreadStore implements ThreadStore {
     change: { readonly metadata?: JsonObject; readonly ttl?: NewThread["ttl"] },
   ): Promise<Thread | undefined> {
     const now = this.clock.now();
-    return this.database.transaction().execute(async (transaction) => {
+    return this.commits.run(async (transaction) => {
       const row = await locked(
         transaction
           .selectFrom("threads")
@@ -122,7 +127,7 @@ export class SqlThreadStore implements ThreadStore {
   }
 
   async reserve(threadId: string, owner: string): Promise<"reserved" | "busy" | "missing"> {
-    return this.database.transaction().execute(async (transaction) => {
+    return this.commits.run(async (transaction) => {
       const taken = await transaction
         .updateTable("threads")
         .set({ reserved_by: owner })
@@ -162,7 +167,7 @@ export class SqlThreadStore implements ThreadStore {
 
   async saveProjection(threadId: string, projection: ThreadProjection, graphId?: string): Promise<void> {
     const now = this.clock.now();
-    await this.database.transaction().execute(async (transaction) => {
+    await this.commits.run(async (transaction) => {
       const row = await locked(
         transaction
           .selectFrom("threads")

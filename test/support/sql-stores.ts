@@ -2,6 +2,7 @@
 import { onTestFinished } from "vitest";
 import type { Run, RunPayload, ThreadProjection } from "../../src/core/model.js";
 import { SqlAssistantStore } from "../../src/storage/assistants.js";
+import { createCommitGroup } from "../../src/storage/commit-group.js";
 import { createDatabase } from "../../src/storage/database.js";
 import { migrate } from "../../src/storage/migrations.js";
 import { SqlRunStore } from "../../src/storage/runs.js";
@@ -25,7 +26,7 @@ export async function createSqlStores() {
   const database = createDatabase(connection);
   await migrate(database);
   const clock = createFakeClock();
-  const deps = { database, clock };
+  const deps = { database, commits: createCommitGroup(database), clock };
   return {
     clock,
     connection,

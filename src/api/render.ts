@@ -4,7 +4,7 @@ import type { ThreadWithValues } from "../storage/storage.js";
 
 type Wire = Record<string, unknown>;
 
-export function iso(time: number): string {
+function iso(time: number): string {
   return new Date(time).toISOString();
 }
 

@@ -128,7 +128,7 @@ async function execute(deps: AttemptDeps, run: Run, runLog: RunLog, { signal }: 
 }
 
 async function executeRequest(deps: AttemptDeps, run: Run): Promise<ExecuteRequest> {
-  const pendingBefore = (await deps.threads.get(run.threadId))?.interrupts ?? {};
+  const pendingBefore = await deps.threads.pendingInterrupts(run.threadId);
   const input = graphInputOf(run, pendingBefore, deps.checkpoints);
   const keepPartialOn = deps.options.keepPartialOnCancel ? ("interrupt" satisfies StopCause) : undefined;
   return { ...run, input, pendingBefore, keepPartialOn };

@@ -44,6 +44,17 @@ export function createWorker(deps: WorkerDeps): RunWorker {
   let stopping = false;
   let claiming: Promise<void> | undefined;
   let claimAgain = false;
+  let wakeScheduled = false;
+
+  /** After what this turn has to say was said: the end of a run reaches its readers before the next run is looked for. */
+  function wakeSoon(): void {
+    if (wakeScheduled) return;
+    wakeScheduled = true;
+    setImmediate(() => {
+      wakeScheduled = false;
+      if (!stopping) wake();
+    });
+  }
 
   /** Invariant 1: one claim loop at a time; a wake-up during it makes it look once more. */
   function wake(): void {
@@ -90,7 +101,7 @@ export function createWorker(deps: WorkerDeps): RunWorker {
       .finally(() => {
         active.delete(run.runId);
         metrics.runsActive.set(active.size);
-        wake();
+        wakeSoon();
       });
     active.set(run.runId, { stopSwitch, done });
     metrics.runsActive.set(active.size);
@@ -98,7 +109,7 @@ export function createWorker(deps: WorkerDeps): RunWorker {
 
   return {
     start() {
-      stopListening = signals.on("runs", wake);
+      stopListening = signals.on("runs", wakeSoon);
       wake();
     },
 

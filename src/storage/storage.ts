@@ -9,6 +9,7 @@ import type {
   Assistant,
   AssistantVersion,
   CancelAction,
+  InterruptsByTask,
   JsonObject,
   Run,
   RunError,
@@ -59,6 +60,8 @@ export interface ThreadStore {
   /** undefined when the id is taken. */
   create(thread: NewThread): Promise<Thread | undefined>;
   get(threadId: string): Promise<ThreadWithValues | undefined>;
+  /** What the thread waits for; nothing where there is no such thread. */
+  pendingInterrupts(threadId: string): Promise<InterruptsByTask>;
   /** Merges `metadata` shallowly; replaces the ttl when given. */
   patch(
     threadId: string,

@@ -6,7 +6,7 @@
  */
 import { type ExpressionBuilder, type ExpressionWrapper, type SqlBool, sql } from "kysely";
 import type { Clock } from "../core/clock.js";
-import type { JsonObject, Thread, ThreadProjection } from "../core/model.js";
+import type { InterruptsByTask, JsonObject, Thread, ThreadProjection } from "../core/model.js";
 import type { CommitGroup } from "./commit-group.js";
 import { termFilter } from "./containment.js";
 import { columnContains, type Database, locked, type Schema } from "./database.js";
@@ -63,6 +63,15 @@ export class SqlThreadStore implements ThreadStore {
       .where("threads.deleting", "=", 0)
       .executeTakeFirst();
     return row === undefined ? undefined : { ...toThread(row), valuesJson: row.values };
+  }
+
+  async pendingInterrupts(threadId: string): Promise<InterruptsByTask> {
+    const row = await this.database
+      .selectFrom("threads")
+      .select("interrupts")
+      .where("thread_id", "=", threadId)
+      .executeTakeFirst();
+    return row === undefined ? {} : (JSON.parse(row.interrupts) as InterruptsByTask); // what `finish` wrote
   }
 
   async patch(

@@ -340,3 +340,13 @@ describe("a search", () => {
     }
   });
 });
+
+it("tells what a thread waits for, and nothing of a thread that is not there", async () => {
+  const stores = await openSqlStores();
+  const interrupts = { task: [{ id: "i1", value: { question: "go on?" } }] };
+  const run = await admitAndClaim(stores, "r1");
+  const projection = { valuesJson: "{}", interrupts, next: ["ask"] };
+  await stores.runs.finish(leaseOf(run), outcome({ projection }));
+  expect(await stores.threads.pendingInterrupts("t1")).toEqual(interrupts);
+  expect(await stores.threads.pendingInterrupts("missing")).toEqual({});
+});

@@ -1,8 +1,6 @@
 /** Questions and answers: commands, several questions at once, forks (api.md §2.6; clients.md, resuming). */
-import { randomUUID } from "node:crypto";
 import type { Client } from "@langchain/langgraph-sdk";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { arrivedAt, openGate } from "../support/gates.js";
 import { startTestGateway, type TestGateway } from "../support/gateway.js";
 import { type Send, sender } from "../support/http.js";
 import { names, openSse } from "../support/sse-client.js";
@@ -246,16 +244,19 @@ describe("a question that nobody will answer", () => {
     expect(await pending(threadId)).toEqual({});
   });
 
-  it("stays when a run is cancelled that did not touch it", async () => {
-    const [threadId, gate] = [await newThread(), randomUUID()];
-    await client.runs.wait(threadId, "approval", { input: { question: "?" } });
-    const before = await pending(threadId);
-    const run = await client.runs.create(threadId, "slowFactory", { input: {}, config: { configurable: { gate } } });
-    await arrivedAt(gate);
-    openGate(gate);
-    await client.runs.join(threadId, run.run_id);
-    expect(Object.keys(before)).toHaveLength(1);
-  });
+  it.each(["interrupt", "rollback"] as const)(
+    "stays when a run that never began is stopped with %s",
+    async (action) => {
+      const threadId = await newThread();
+      await client.runs.wait(threadId, "approval", { input: { question: "?" } });
+      const before = await pending(threadId);
+      const run = await client.runs.create(threadId, "approval", { input: { question: "new" }, afterSeconds: 3_600 });
+      expect((await client.threads.get(threadId)).status).toBe("busy");
+      await client.runs.cancel(threadId, run.run_id, true, action);
+      expect(await pending(threadId)).toEqual(before);
+      expect(await resume(threadId, "approval", "still")).toEqual({ question: "?", answers: ["still"] });
+    },
+  );
 });
 
 describe("breakpoints", () => {

@@ -49,10 +49,10 @@ class Speaker extends SimpleChatModel {
 
   override async *_streamResponseChunks(
     messages: BaseMessage[],
-    options: this["ParsedCallOptions"] & { configurable?: Record<string, unknown> },
+    options: this["ParsedCallOptions"] & { speech?: Record<string, unknown> },
     runManager?: { handleLLMNewToken(text: string, ...rest: unknown[]): Promise<unknown> },
   ): AsyncGenerator<ChatGenerationChunk> {
-    const { gate, hold_at: holdAt, calls_tool: callsTool } = options.configurable ?? {};
+    const { gate, hold_at: holdAt, calls_tool: callsTool } = options.speech ?? {};
     const words = (messages.at(-1)?.text ?? "").split(" ");
     const say = async (message: AIMessageChunk, text: string) => {
       const chunk = new ChatGenerationChunk({ text, message });
@@ -75,7 +75,7 @@ class Speaker extends SimpleChatModel {
 
 const speaker = new Speaker({});
 const speak = async ({ messages }: typeof MessagesAnnotation.State, config: LangGraphRunnableConfig) => ({
-  messages: [await speaker.invoke(messages, { ...config, configurable: config.configurable } as never)],
+  messages: [await speaker.invoke(messages, { ...config, speech: config.configurable } as never)],
 });
 
 /** A chat: llm → after */

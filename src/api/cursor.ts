@@ -1,4 +1,4 @@
-/** `Last-Event-ID` → where a reader starts (decisions in clients.md). */
+/** `Last-Event-ID` → where a reader starts (docs/wire.md). */
 import type { Cursor } from "../bridge/bridge.js";
 import { badRequest } from "../core/errors.js";
 

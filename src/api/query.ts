@@ -1,5 +1,5 @@
 /**
- * Query parameters in all the spellings that clients use (api.md §0.1): lists as repeated parameters, as a JSON array in
+ * Query parameters in all the spellings that clients use: lists as repeated parameters, as a JSON array in
  * one, or separated by commas; booleans as `true`, `True`, `1` and their opposites.
  */
 import { z } from "zod";

@@ -53,7 +53,7 @@ export const sortOrder = optional(z.enum(["asc", "desc"]), "desc" as const);
 export const queryLimit = queryInteger({ min: 1, max: MAX_LIMIT, fallback: 10 });
 export const queryOffset = queryInteger({ min: 0, max: MAX_OFFSET, fallback: 0 });
 
-/** `checkpoint_ns` of nested scopes arrives joined with NUL from one client (api.md T15). */
+/** `checkpoint_ns` of nested scopes arrives joined with NUL from one client. */
 const namespaceText = z.string().transform((text) => text.replaceAll("\u0000", "|"));
 
 export const checkpointPointer = z
@@ -153,7 +153,7 @@ export const runCreate = z
 
 export type RunCreate = z.output<typeof runCreate>;
 
-/** One JavaScript client sends the entries of a batch in camel case (api.md S4). */
+/** One JavaScript client sends the entries of a batch in camel case. */
 export function withSnakeCase(body: unknown): unknown {
   if (typeof body !== "object" || body === null || Array.isArray(body)) return body;
   const renamed = Object.entries(body).map(([key, value]) => [

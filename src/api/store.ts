@@ -1,5 +1,5 @@
 /**
- * Store items over HTTP (api.md §1.6, K1–K5), on the same `BaseStore` that graphs get.
+ * Store items over HTTP, on the same `BaseStore` that graphs get.
  *
  * Namespaces come as lists of labels; in a query also joined by periods, which no label may contain.
  */

@@ -1,5 +1,5 @@
 /**
- * Turns what a graph streams into wire events: the order and the shapes of api.md §2.8.
+ * Turns what a graph streams into wire events: the order and the shapes of the Platform.
  *
  * One instance per execution, because messages accumulate. Each event is serialised here, once. Without the flag for
  * subgraphs nothing of theirs is shown, whatever LangGraph mixes into the stream of the root.

@@ -1,7 +1,7 @@
 /**
  * Keeping the words of a stopped answer (`runs.keep_partial_on_cancel`).
  *
- * The rule of clients.md: when exactly one root-level task was streaming a message into the `messages` channel, the
+ * When exactly one root-level task was streaming a message into the `messages` channel, the
  * accumulated message becomes that node's update, so `next` moves to its successors; otherwise nothing is kept. Tool
  * calls of an unfinished message were never made and go with it: no call is left dangling.
  */

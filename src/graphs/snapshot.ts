@@ -20,7 +20,7 @@ const NO_TASK_FINISHED: FinishedTasks = new Set();
 
 /**
  * A task that waits at its second `interrupt()` is missing from LangGraph.js's `next`, and a finished task still lists
- * the interrupts it had: both are put right with `finished` (clients.md, "Resuming is where answers get lost").
+ * the interrupts it had: both are put right with `finished` (docs/wire.md).
  */
 export function toThreadState(snapshot: StateSnapshotLike, finished: FinishedTasks = NO_TASK_FINISHED): ThreadState {
   const tasks = snapshot.tasks.map((task) => toStateTask(task, finished));

@@ -1,4 +1,4 @@
-/** From a request to the row of a run: merging of assistant, thread and request, api.md §2.2. Pure. */
+/** From a request to the row of a run: merging of assistant, thread and request as the Platform merges. Pure. */
 import { newId } from "../core/ids.js";
 import type {
   Assistant,

@@ -98,7 +98,7 @@ export function createRunManager(deps: RunManagerDeps): RunManager {
     return { ...admitted.run, status: "pending" }; // as clients know a new run, however soon it starts
   }
 
-  /** A pointer to nowhere is refused before there is a run (api.md §1.3). */
+  /** A pointer to nowhere is refused before there is a run. */
   async function requireCheckpoint(threadId: string, request: RunRequest, { graphId }: Assistant): Promise<void> {
     const { checkpoint, config } = request;
     if (checkpoint !== null) await deps.host.getState({ graphId, threadId, checkpoint, config }, { subgraphs: false });

@@ -1,5 +1,5 @@
 /**
- * What a graph is driven with when its run is claimed (the recovery rule of clients.md, verified over crash points).
+ * What a graph is driven with when its run is claimed (docs/wire.md).
  *
  * Nothing of this run was persisted: the original input or command. Otherwise: nothing at all, so that it goes on from the
  * thread's head, after dropping the thread-wide answer of a command whose answer a task has taken already.

@@ -1,6 +1,6 @@
 /**
  * What `wait` and `join` answer with: the last root state, with `__interrupt__` when the graph paused and `__error__`
- * when it failed (api.md §2.7). It travels as the last entry but one of the run's log, so that it survives a temporary
+ * when it failed. It travels as the last entry but one of the run's log, so that it survives a temporary
  * thread.
  */
 import { toJson } from "../core/json.js";

@@ -2,7 +2,7 @@
  * The answer to interrupts, always as a map of interrupt ids.
  *
  * A bare resume value would answer every question that is pending, and once more the next one when the thread is driven
- * again after a crash (clients.md, "Resuming is where answers get lost"). And an answer by id answers that question only:
+ * again after a crash (docs/wire.md). And an answer by id answers that question only:
  * one that waits no more must not become the answer to the next.
  */
 import { invalid } from "../core/errors.js";

@@ -125,7 +125,7 @@ export function createThreadService(deps: {
         return requireThread(threadId);
       });
       return copied.catch((error: unknown) => {
-        // The Platform answers 409 for a source that does not exist (api.md T8).
+        // The Platform answers 409 for a source that does not exist.
         throw error instanceof GatewayError && error.code === "not_found" ? conflict(error.message) : error;
       });
     },

@@ -1,4 +1,4 @@
-/** Questions and answers: commands, several questions at once, forks (api.md §2.6; clients.md, resuming). */
+/** Questions and answers: commands, several questions at once, forks. */
 import type { Client } from "@langchain/langgraph-sdk";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startTestGateway, type TestGateway } from "../support/gateway.js";

@@ -1,4 +1,4 @@
-/** Event streams of every mode: their order, their names, their data (api.md §2.8, annex A). */
+/** Event streams of every mode: their order, their names, their data. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startTestGateway, type TestGateway } from "../support/gateway.js";
 import { names, openSse, type SsePart } from "../support/sse-client.js";

@@ -1,4 +1,4 @@
-/** How runs come to exist: what `SqlRunStore.admit` promises to the run manager (reliability.md R1, R9, R16). */
+/** How runs come to exist: what `SqlRunStore.admit` promises to the run manager. */
 
 import { describe, expect, it } from "vitest";
 import { conflict } from "../../src/core/errors.js";

@@ -1,4 +1,4 @@
-/** What holds after every step of any sequence of transitions (reliability.md R1, R8, R10). */
+/** What holds after every step of any sequence of transitions. */
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";

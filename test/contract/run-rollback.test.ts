@@ -1,4 +1,4 @@
-/** A rolled-back run leaves its thread as if it had never been admitted (reliability.md §2.3, R9). */
+/** A rolled-back run leaves its thread as if it had never been admitted. */
 
 import { describe, expect, it } from "vitest";
 import type { Run } from "../../src/core/model.js";

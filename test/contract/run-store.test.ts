@@ -1,4 +1,4 @@
-/** What `SqlRunStore` promises to the run manager and the workers (reliability.md R1–R18). */
+/** What `SqlRunStore` promises to the run manager and the workers. */
 
 import { describe, expect, it } from "vitest";
 import type { AdmitResult } from "../../src/storage/storage.js";

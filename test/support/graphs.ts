@@ -1,6 +1,7 @@
 /** Toy graphs, one per behaviour. They run offline; what they wait for is released by their input or their abort. */
-import { AIMessage, AIMessageChunk, type BaseMessage } from "@langchain/core/messages";
+
 import { SimpleChatModel } from "@langchain/core/language_models/chat_models";
+import { AIMessage, AIMessageChunk, type BaseMessage } from "@langchain/core/messages";
 import { ChatGenerationChunk } from "@langchain/core/outputs";
 import {
   Annotation,
@@ -132,7 +133,10 @@ export const failing = new StateGraph(Steps)
   .compile();
 
 /** Counts its runs in the state and keeps what it was told through config and context. */
-const Counter = Annotation.Root({ count: Annotation<number>({ reducer: (a, b) => a + b, default: () => 0 }), seen: last<unknown>(null) });
+const Counter = Annotation.Root({
+  count: Annotation<number>({ reducer: (a, b) => a + b, default: () => 0 }),
+  seen: last<unknown>(null),
+});
 
 export const counter = new StateGraph(Counter)
   .addNode("add", (_state, config: LangGraphRunnableConfig) => ({
@@ -144,7 +148,9 @@ export const counter = new StateGraph(Counter)
   .compile();
 
 function publicKeys(configurable: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(configurable).filter(([key]) => !key.startsWith("__") && !key.startsWith("checkpoint")));
+  return Object.fromEntries(
+    Object.entries(configurable).filter(([key]) => !key.startsWith("__") && !key.startsWith("checkpoint")),
+  );
 }
 
 const inner = new StateGraph(Steps)

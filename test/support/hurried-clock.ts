@@ -1,7 +1,7 @@
 /** The system's clock with timers that are due fifty times sooner: what takes seconds can be seen in a test. */
 import { type Clock, systemClock } from "../../src/core/clock.js";
 
-export const HURRY = 50;
+const HURRY = 50;
 
 export const hurriedClock: Clock = {
   now: () => systemClock.now(),

@@ -11,7 +11,7 @@ import { readAll } from "./events.js";
 import { createScriptedHost, type ScriptedHost } from "./scripted-host.js";
 import { admission, openSqlStores } from "./sql-stores.js";
 
-export type RunKit = Awaited<ReturnType<typeof openRunKit>>;
+type RunKit = Awaited<ReturnType<typeof openRunKit>>;
 
 export async function openRunKit(
   options: Partial<AttemptOptions> & { readonly concurrency?: number; readonly host?: ScriptedHost } = {},

@@ -11,8 +11,6 @@ import { readAll } from "./events.js";
 import { createScriptedHost, type ScriptedHost } from "./scripted-host.js";
 import { admission, openSqlStores } from "./sql-stores.js";
 
-type RunKit = Awaited<ReturnType<typeof openRunKit>>;
-
 export async function openRunKit(
   options: Partial<AttemptOptions> & { readonly concurrency?: number; readonly host?: ScriptedHost } = {},
 ) {

@@ -40,6 +40,7 @@ const RUN_GRAPHS = [
   "toolbox",
   "flood",
   "deaf",
+  "spill",
   "slowFactory",
   "word",
   "nothing",

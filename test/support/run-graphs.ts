@@ -224,6 +224,59 @@ export const deaf = new StateGraph(Steps)
   .addEdge("after", END)
   .compile();
 
+/** Returns, writes as an event, or asks as a question, what JSON has no word for. */
+export const spill = new StateGraph(Steps)
+  .addNode("spill", ({ input }, { writer }: LangGraphRunnableConfig) => {
+    const circular: Record<string, unknown> = { name: "circular" };
+    circular.self = circular;
+    let deep: unknown = "bottom";
+    for (let level = 0; level < 5_000; level++) deep = [deep];
+    const values: Record<string, unknown> = {
+      bigint: 10n,
+      nan: [Number.NaN, Number.NEGATIVE_INFINITY, -0],
+      circular,
+      deep,
+      functions: { f: () => 1, s: Symbol("s"), u: undefined, kept: true },
+      collections: { map: new Map([["a", 1]]), set: new Set([1]), date: new Date(0), bytes: new Uint8Array([1, 2]) },
+      unreadable: {
+        get trap() {
+          throw new Error("do not look");
+        },
+      },
+      toJSON: { toJSON: () => ({ shown: true }) },
+      nul: "a\u0000b\ud800c",
+    };
+    const [way, kind] = String(input).split(" ");
+    if (way === "write") writer?.(values[kind ?? ""]);
+    if (way === "ask") return { steps: [String(interrupt(values[kind ?? ""]))] };
+    if (way === "return") return { input: values[kind ?? ""] };
+    if (way === "throw") throw hostileError(kind ?? "");
+    return { steps: ["spilled"] };
+  })
+  .addEdge(START, "spill")
+  .addEdge("spill", END)
+  .compile();
+
+function hostileError(kind: string): unknown {
+  const error = new Error("x".repeat(kind === "long" ? 100_000 : 1));
+  if (kind === "getter") {
+    Object.defineProperty(error, "message", {
+      get() {
+        throw new Error("do not look");
+      },
+    });
+  }
+  if (kind === "proxy")
+    return new Proxy(error, {
+      get: () => {
+        throw new Error("do not look");
+      },
+    });
+  if (kind === "null") return null;
+  if (kind === "number") return 42;
+  return error;
+}
+
 /** A factory that waits at `gate` before it answers, and throws when it is told to. */
 export async function slowFactory({ configurable }: LangGraphRunnableConfig) {
   if (configurable?.fail === true) throw new RangeError("the factory failed");

@@ -1,40 +1,17 @@
 /** From a request to the row of a run: merging of assistant, thread and request as the Platform merges. Pure. */
 import { newId } from "../core/ids.js";
-import type {
-  Assistant,
-  CheckpointPointer,
-  Durability,
-  Json,
-  JsonObject,
-  MultitaskStrategy,
-  RunCommand,
-  RunConfig,
-  StreamMode,
-  Thread,
-} from "../core/model.js";
+import type { Assistant, Json, JsonObject, MultitaskStrategy, RunCommand, RunPayload, Thread } from "../core/model.js";
 import type { InFlightRun, NewRun } from "../storage/storage.js";
 import { normaliseResume } from "./resume.js";
 
-/** A run as a client asks for it, after validation. */
-export interface RunRequest {
+/** A run as a client asks for it, after validation: what its payload will hold, not merged yet, and how to admit it. */
+export interface RunRequest extends Omit<RunPayload, "temporary"> {
   readonly assistantId: string;
-  readonly input: Json;
-  readonly command: RunCommand | null;
   readonly metadata: JsonObject;
-  readonly config: RunConfig;
-  readonly context: Json;
-  readonly checkpoint: CheckpointPointer | null;
-  readonly streamModes: readonly StreamMode[];
-  readonly subgraphs: boolean;
-  readonly resumable: boolean;
-  readonly interruptBefore: readonly string[] | "*" | null;
-  readonly interruptAfter: readonly string[] | "*" | null;
-  readonly durability: Durability;
   /** undefined: the configured default. */
   readonly multitaskStrategy: MultitaskStrategy | undefined;
   readonly ifNotExists: "create" | "reject";
   readonly afterSeconds: number;
-  readonly onDisconnect: "cancel" | "continue";
   readonly onCompletion: "delete" | "keep";
   /** From `Idempotency-Key`. */
   readonly idempotencyKey: string | null;

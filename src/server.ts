@@ -221,7 +221,7 @@ async function open(
   });
   if (watch) onStop(await startWatching(config, registry, log));
   const listener = createAdaptorServer({ fetch: app.fetch }) as Server; // no TLS options: a plain HTTP server
-  onStop(() => closeConnections(listener));
+  onStop(() => closeConnections(listener, clock));
   onStop(() => bridge.close());
   onStop(() => worker.stop(config.runs.shutdownGraceSeconds * 1_000));
   onStop(() => answers.close());
@@ -263,11 +263,23 @@ function stopListening(listener: Server): void {
   listener.closeIdleConnections();
 }
 
-/** Cuts what is left. */
-async function closeConnections(listener: Server): Promise<void> {
+/** How long answers that are complete may take to reach their clients. */
+const FLUSH_MS = 1_000;
+const LOOK_AGAIN_MS = 10;
+
+/** Lets complete answers leave, then cuts what is left. */
+async function closeConnections(listener: Server, clock: Clock): Promise<void> {
   const closed = new Promise<void>((resolve) => listener.close(() => resolve())); // also when it is closed already
-  listener.closeAllConnections();
+  const until = clock.now() + FLUSH_MS;
+  const look = (): void => {
+    if (clock.now() >= until) listener.closeAllConnections();
+    else listener.closeIdleConnections();
+    forgetLook = clock.after(LOOK_AGAIN_MS, look);
+  };
+  let forgetLook = (): void => {};
+  look();
   await closed;
+  forgetLook();
 }
 
 function versions(): { readonly version: string; readonly langgraphVersion: string } {

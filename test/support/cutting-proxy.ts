@@ -9,16 +9,19 @@ export interface CuttingProxy {
   close(): Promise<void>;
 }
 
-/** `cutAfter` says after how many bytes of answer connection number n (from 0) is cut; undefined leaves it alone. */
+/**
+ * `cutAfter` says after how many bytes of answer connection number n (from 0) is cut; undefined leaves it alone. Each
+ * connection goes to what `target` is at that moment.
+ */
 export async function startCuttingProxy(
-  target: string,
-  cutAfter: (connection: number) => number | undefined,
+  target: string | (() => string),
+  cutAfter: (connection: number) => number | undefined = () => undefined,
 ): Promise<CuttingProxy> {
-  const { hostname, port } = new URL(target);
   const sockets = new Set<Socket>();
   let connections = 0;
   const server = createServer((client) => {
     const limit = cutAfter(connections++) ?? Number.POSITIVE_INFINITY;
+    const { hostname, port } = new URL(typeof target === "string" ? target : target());
     const upstream = connect(Number(port), hostname);
     let passed = 0;
     const cut = (): void => {

@@ -1,5 +1,5 @@
 /** A whole gateway for tests: the real composition root on a free port, its graphs from `graphs.ts` and `run-graphs.ts`. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Client } from "@langchain/langgraph-sdk";
@@ -7,6 +7,7 @@ import { configSchema } from "../../src/config/schema.js";
 import { type Clock, systemClock } from "../../src/core/clock.js";
 import { type Log, silentLog } from "../../src/core/log.js";
 import { type Gateway, startGateway } from "../../src/server.js";
+import { openSqlite, type SqliteDatabase } from "../../src/storage/sqlite.js";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 
@@ -55,6 +56,11 @@ export interface TestGateway extends Gateway {
   readonly dataDir: string;
   /** Stops it and starts another on the same data. */
   restart(): Promise<TestGateway>;
+  /**
+   * Starts another on a copy of what is on the disk now, as after the death of this one's process. `change` may change
+   * the copy of the database before.
+   */
+  revive(change?: (database: SqliteDatabase) => void): Promise<TestGateway>;
 }
 
 export interface TestGatewayOptions {
@@ -94,6 +100,14 @@ async function start(options: TestGatewayOptions, dataDir: string): Promise<Test
     async restart() {
       await gateway.stop();
       return start(options, dataDir);
+    },
+    async revive(change) {
+      const copy = mkdtempSync(join(tmpdir(), "heddle-test-"));
+      cpSync(dataDir, copy, { recursive: true });
+      const database = openSqlite(join(copy, "heddle.db"), "FULL");
+      change?.(database);
+      database.close();
+      return start(options, copy);
     },
   };
 }

@@ -156,6 +156,7 @@ async function open(
     bridge,
     signals,
     clock,
+    log,
     reader: createRunReader({ runs, threads, host, bridge, log }),
     reserveSlot: () => worker.reserve(),
     options: {

@@ -7,6 +7,7 @@
 import type { Signals, StreamBridge } from "../bridge/bridge.js";
 import type { Clock } from "../core/clock.js";
 import { conflict, GatewayError, notFound } from "../core/errors.js";
+import type { Log } from "../core/log.js";
 import {
   type Assistant,
   type CancelAction,
@@ -34,6 +35,7 @@ export interface RunManagerDeps {
   readonly bridge: StreamBridge;
   readonly signals: Signals;
   readonly clock: Clock;
+  readonly log: Log;
   readonly reader: RunReader;
   /** Room of a worker in this process, which then starts the run without being told; null without. */
   readonly reserveSlot: () => Slot | null;
@@ -90,12 +92,20 @@ export function createRunManager(deps: RunManagerDeps): RunManager {
       runs.admit(admissionOf(threadId, request, { assistant, claim, now: deps.clock.now(), options: deps.options })),
     );
     if (admitted.kind === "repeated") return admitted.run;
-    for (const other of admitted.cancelled) {
-      if (other.status === "running") signals.send(`cancel:${other.runId}`);
-      else if (other.fence === 0) await endUnstarted(other, cancelledAs(admitted.run.multitaskStrategy));
-    }
+    const ended = cancelledAs(admitted.run.multitaskStrategy);
+    await Promise.all(admitted.cancelled.map((other) => tellCancelled(other, ended)));
     if (admitted.run.status === "pending") signals.send("runs");
     return { ...admitted.run, status: "pending" }; // as clients know a new run, however soon it starts
+  }
+
+  /** The new run is committed and must be answered for, whatever goes wrong with those that it cancelled (W8). */
+  async function tellCancelled(run: Run, ended: "interrupted" | "rollback"): Promise<void> {
+    try {
+      if (run.status === "running") signals.send(`cancel:${run.runId}`);
+      else if (run.fence === 0) await endUnstarted(run, ended);
+    } catch (error) {
+      deps.log.error({ err: error, runId: run.runId }, "the stream of a cancelled run could not be ended");
+    }
   }
 
   /** A pointer to nowhere is refused before there is a run. */

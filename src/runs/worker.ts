@@ -41,7 +41,7 @@ export function createWorker(deps: WorkerDeps): RunWorker {
   const undecided = new Set<Promise<void>>();
   let stopListening = (): void => {};
   let forgetTimer = (): void => {};
-  let stopping = false;
+  let isWorking = false;
   let claiming: Promise<void> | undefined;
   let claimAgain = false;
   let wakeScheduled = false;
@@ -52,7 +52,7 @@ export function createWorker(deps: WorkerDeps): RunWorker {
     wakeScheduled = true;
     setImmediate(() => {
       wakeScheduled = false;
-      if (!stopping) wake();
+      if (isWorking) wake();
     });
   }
 
@@ -71,7 +71,7 @@ export function createWorker(deps: WorkerDeps): RunWorker {
   }
 
   function hasRoom(): boolean {
-    return !stopping && active.size + undecided.size < concurrency;
+    return isWorking && active.size + undecided.size < concurrency;
   }
 
   function wakeAfter(delayMs: number): void {
@@ -109,12 +109,13 @@ export function createWorker(deps: WorkerDeps): RunWorker {
 
   return {
     start() {
+      isWorking = true;
       stopListening = signals.on("runs", wakeSoon);
       wake();
     },
 
     reserve() {
-      if (claiming !== undefined || !hasRoom()) return null;
+      if (wakeScheduled || claiming !== undefined || !hasRoom()) return null;
       let resolve = (): void => {};
       const decided = new Promise<void>((settle) => {
         resolve = settle;
@@ -138,7 +139,7 @@ export function createWorker(deps: WorkerDeps): RunWorker {
     },
 
     async stop(graceMs) {
-      stopping = true;
+      isWorking = false;
       stopListening();
       await claiming;
       await Promise.all(undecided);

@@ -73,6 +73,17 @@ describe("cancel", () => {
     expect((await client.threads.get(threadId)).status).toBe("interrupted");
   });
 
+  it("is a pause: the thread goes on from where it was stopped", async () => {
+    const threadId = await newThread();
+    const { runId } = await startGated(threadId);
+    await client.runs.cancel(threadId, runId, true);
+    expect(await client.runs.wait(threadId, "gated", { input: null })).toEqual({
+      input: 1,
+      steps: ["before", "gate", "after"],
+    });
+    expect((await client.threads.get(threadId)).status).toBe("idle");
+  });
+
   it("is the same again for a run that was cancelled", async () => {
     const threadId = await newThread();
     const { path } = await startGated(threadId);
@@ -459,6 +470,23 @@ describe("a client that leaves", () => {
     await reader.close();
     openGate(gates.get(threadId) ?? "");
     expect(await client.runs.join(threadId, runId)).toMatchObject({ steps: ["before", "gate", "after"] });
+  });
+
+  it("cancels the run that it waits for, when it says so", async () => {
+    const threadId = await newThread();
+    const { runId } = await startGated(threadId);
+    const [staying, leaving] = [new AbortController(), new AbortController()];
+    const joins = [
+      client.runs.join(threadId, runId, { signal: staying.signal }),
+      client.runs.join(threadId, runId, { signal: leaving.signal, cancelOnDisconnect: true }),
+    ];
+    await vi.waitFor(async () =>
+      expect(String((await send("GET", "/metrics")).body)).toContain("heddle_open_streams 2\n"),
+    );
+    leaving.abort();
+    await joins[1]?.catch(() => {}); // it was aborted
+    expect(await joins[0]).toEqual({ input: 1, steps: ["before"] });
+    expect((await client.runs.get(threadId, runId)).status).toBe("interrupted");
   });
 
   it("before it has read its answer cancels all the same", async () => {

@@ -5,11 +5,13 @@ import { silentLog } from "../../src/core/log.js";
 import { createMetrics } from "../../src/core/metrics.js";
 import type { Run } from "../../src/core/model.js";
 import type { AttemptOptions } from "../../src/runs/attempt.js";
+import { createRunManager } from "../../src/runs/manager.js";
+import { createRunReader } from "../../src/runs/reading.js";
 import { createWorker } from "../../src/runs/worker.js";
 import { openCheckpoints } from "../../src/storage/checkpoints.js";
 import { readAll } from "./events.js";
 import { createScriptedHost, type ScriptedHost } from "./scripted-host.js";
-import { admission, openSqlStores } from "./sql-stores.js";
+import { admission, newAssistant, newThread, openSqlStores } from "./sql-stores.js";
 
 export async function openRunKit(
   options: Partial<AttemptOptions> & { readonly concurrency?: number; readonly host?: ScriptedHost } = {},
@@ -17,6 +19,7 @@ export async function openRunKit(
   const { concurrency = 2, host = createScriptedHost(), ...attempt } = options;
   const stores = await openSqlStores();
   const { clock, runs, threads } = stores;
+  await threads.create(newThread());
   const checkpoints = openCheckpoints(":memory:");
   const bridge = createMemoryBridge({
     clock,
@@ -39,6 +42,14 @@ export async function openRunKit(
     options: { leaseMs: 15_000, timeoutMs: 3_600_000, maxAttempts: 3, keepPartialOnCancel: false, ...attempt },
   };
   const worker = createWorker({ ...deps, concurrency });
+  const reader = createRunReader(deps);
+  const manager = createRunManager({
+    ...deps,
+    reader,
+    findAssistant: async () => ({ ...newAssistant(), version: 1, createdAt: 0, updatedAt: 0 }),
+    reserveSlot: () => worker.reserve(),
+    options: { defaultMultitaskStrategy: "enqueue", maxPendingPerThread: 64 },
+  });
   /** Stops the worker, its clock going on meanwhile. */
   async function stop(graceMs: number): Promise<void> {
     let isStopped = false;
@@ -59,6 +70,7 @@ export async function openRunKit(
     ...stores,
     ...deps,
     worker,
+    manager,
     stop,
     /** Resolves when the run is in flight no more, which its log's end tells. */
     ended: (runId: string) => readAll(bridge, runId),

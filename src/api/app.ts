@@ -113,7 +113,7 @@ function mount(app: Hono<AppEnv>, base: string, route: Route, bodyLimit: number)
       readBody: () => readBody(req.raw, bodyLimit),
     });
     const raw = req.raw;
-    return route.handle({
+    const response = await route.handle({
       ...parsed,
       headers: raw.headers,
       get signal() {
@@ -125,6 +125,8 @@ function mount(app: Hono<AppEnv>, base: string, route: Route, bodyLimit: number)
         return outgoing !== undefined;
       },
     });
+    if (raw.method === "HEAD") await response.body?.cancel(); // nobody will read it
+    return response;
   });
 }
 

@@ -121,6 +121,15 @@ describe("the headers of a stream", () => {
   });
 });
 
+it("HEAD answers with the headers, and leaves no stream open", async () => {
+  const { path, gate } = await startGated();
+  const response = await fetch(`${gateway.url}${path}/stream`, { method: "HEAD" });
+  expect(response.headers.get("content-location")).toBe(path);
+  expect(await (await fetch(`${gateway.url}/metrics`)).text()).toContain("heddle_open_streams 0\n");
+  openGate(gate);
+  await join(path);
+});
+
 describe("readers", () => {
   it("all see everything, whenever they came", async () => {
     const { path, gate } = await startGated();

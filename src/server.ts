@@ -151,6 +151,7 @@ async function open(
   const manager = createRunManager({
     runs,
     threads,
+    checkpoints,
     findAssistant: (idOrGraphId) => assistants.require(idOrGraphId),
     host,
     bridge,

@@ -17,7 +17,7 @@ import {
   type RunStatus,
 } from "../core/model.js";
 import type { GraphHost } from "../graphs/host.js";
-import type { AdmitResult, Page, RunStore, ThreadStore } from "../storage/storage.js";
+import type { AdmitResult, Checkpoints, Page, RunStore, ThreadStore } from "../storage/storage.js";
 import { type AdmissionOptions, admissionOf } from "./admission.js";
 import type { RunRequest } from "./draft.js";
 import { tell } from "./ending.js";
@@ -30,6 +30,7 @@ import type { Slot } from "./worker.js";
 export interface RunManagerDeps {
   readonly runs: RunStore;
   readonly threads: ThreadStore;
+  readonly checkpoints: Pick<Checkpoints, "has">;
   readonly findAssistant: (idOrGraphId: string) => Promise<Assistant>;
   readonly host: GraphHost;
   readonly bridge: StreamBridge;
@@ -108,10 +109,13 @@ export function createRunManager(deps: RunManagerDeps): RunManager {
     }
   }
 
-  /** A pointer to nowhere is refused before there is a run. */
+  /** A pointer to nowhere is refused before there is a run; hooks send one with every message. */
   async function requireCheckpoint(threadId: string, request: RunRequest, { graphId }: Assistant): Promise<void> {
     const { checkpoint, config } = request;
-    if (checkpoint !== null) await deps.host.getState({ graphId, threadId, checkpoint, config }, { subgraphs: false });
+    if (checkpoint?.checkpointId === undefined) return;
+    if (deps.checkpoints.has(threadId, checkpoint.checkpointNs, checkpoint.checkpointId)) return;
+    // A graph that keeps its checkpoints itself may have it; for any other this says what is missing.
+    await deps.host.getState({ graphId, threadId, checkpoint, config }, { subgraphs: false });
   }
 
   /** A run that never ran has no worker to end its log, nor to remove a thread that was its own. */

@@ -6,6 +6,7 @@ import type { SqliteDatabase } from "./sqlite.js";
 const NULL_TASK = "00000000-0000-0000-0000-000000000000";
 
 export interface CheckpointUpkeep {
+  has(threadId: string, checkpointNs: string, checkpointId: string): boolean;
   hasRun(threadId: string, runId: string): boolean;
   dropTakenResume(threadId: string): void;
   deleteRun(threadId: string, runId: string): void;
@@ -15,6 +16,11 @@ export interface CheckpointUpkeep {
 }
 
 export function prepareUpkeep(connection: SqliteDatabase): CheckpointUpkeep {
+  const has = connection
+    .prepare<unknown[], number>(
+      "SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?)",
+    )
+    .pluck();
   const hasRun = connection
     .prepare<unknown[], number>(
       `SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = @thread AND run_id = @run AND run_id <> '')
@@ -53,6 +59,7 @@ export function prepareUpkeep(connection: SqliteDatabase): CheckpointUpkeep {
   const prune = preparePrune(connection);
 
   return {
+    has: (threadId, checkpointNs, checkpointId) => has.get(threadId, checkpointNs, checkpointId) === 1,
     hasRun: (threadId, runId) => hasRun.get({ thread: threadId, run: runId }) === 1,
     dropTakenResume: (threadId) => void dropTakenResume.run(threadId),
     deleteRun: connection.transaction((threadId: string, runId: string) => {

@@ -249,6 +249,8 @@ export interface Checkpoints {
   forRun(lease: { readonly threadId: string; readonly runId: string }, kit: MessageKit): RunSaver;
   /** For reading state and for writes outside of runs. */
   saver(kit: MessageKit): BaseCheckpointSaver;
+  /** Whether there is such a checkpoint, without reading it. */
+  has(threadId: string, checkpointNs: string, checkpointId: string): boolean;
   /** Whether anything of this run was persisted (recovery rule). */
   hasRun(threadId: string, runId: string): boolean;
   /**

@@ -205,6 +205,28 @@ describe("after the process died", () => {
     expect(await client.runs.join(threadId, runId)).toEqual(DONE);
   });
 
+  it("a fork goes on from where it forked", async () => {
+    const [threadId, gate] = [await newThread(), randomUUID()];
+    await gateway.client.runs.wait(threadId, "deaf", { input: { input: 1 } });
+    const [head, ...past] = await gateway.client.threads.getHistory(threadId);
+    const fork = past.find(({ next }) => next.includes("deaf"))?.checkpoint.checkpoint_id ?? "";
+    const run = await gateway.client.runs.create(threadId, "deaf", {
+      input: null,
+      checkpointId: fork,
+      config: { configurable: { gate } },
+    });
+    await arrivedAt(gate); // of the two tasks of its first step one is done
+    const { client } = await revive();
+    openGate(gate);
+    expect(await client.runs.join(threadId, run.run_id)).toMatchObject({
+      steps: expect.arrayContaining(["deaf", "after"]),
+    });
+    const history = await client.threads.getHistory(threadId, { limit: 20 });
+    expect(history[0]?.checkpoint.checkpoint_id).not.toBe(head?.checkpoint.checkpoint_id);
+    const children = history.filter(({ parent_checkpoint: parent }) => parent?.checkpoint_id === fork);
+    expect(children).toHaveLength(2);
+  });
+
   it("an answer that was given is not given twice", async () => {
     const threadId = await newThread();
     await gateway.client.runs.wait(threadId, "twoApprovals", { input: {} });

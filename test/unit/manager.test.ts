@@ -37,6 +37,14 @@ describe("create", () => {
     expect((await manager.get("t1", second.runId)).status).toBe("pending");
   });
 
+  it("asks whether there is such a checkpoint, and reads no state for that", async () => {
+    const { manager, checkpoints } = await openRunKit();
+    const checkpoint = { checkpointNs: "", checkpointId: "c1" };
+    const has = vi.spyOn(checkpoints, "has").mockReturnValue(true);
+    await manager.create("t1", runRequest({ checkpoint }));
+    expect(has).toHaveBeenCalledWith("t1", "", "c1");
+  });
+
   it("gives a place back that it does not take", async () => {
     const { manager, worker, host } = await openRunKit({ concurrency: 1 });
     worker.start();

@@ -11,6 +11,7 @@ function checkpointsWith(left: boolean) {
     throw new Error("not part of this test");
   };
   const checkpoints: Checkpoints = {
+    has: unused,
     hasRun: () => left,
     dropTakenResume: (threadId) => void dropped.push(threadId),
     forRun: unused,

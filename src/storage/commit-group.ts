@@ -51,15 +51,22 @@ export function createCommitGroup(database: Database): CommitGroup {
 /** Never throws: every unit hears how it ended. */
 async function commit(database: Database, units: readonly Unit[]): Promise<void> {
   const done: (() => void)[] = [];
+  const run = units.length === 1 ? runAlone : runUnit;
   try {
     await database.transaction().execute(async (transaction) => {
-      for (const unit of units) done.push(await runUnit(transaction, unit));
+      for (const unit of units) done.push(await run(transaction, unit));
     });
   } catch (error) {
     for (const { reject } of units) reject(error);
     return;
   }
   for (const tell of done) tell(); // 2
+}
+
+/** Without company the transaction itself undoes what the unit throws. */
+async function runAlone(transaction: Database, { work, resolve }: Unit): Promise<() => void> {
+  const value = await work(transaction);
+  return () => resolve(value);
 }
 
 /** Returns what to tell the unit's caller when the transaction is committed. */

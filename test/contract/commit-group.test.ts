@@ -58,6 +58,16 @@ it("a unit that throws is undone alone, and only its caller hears of it", async 
   expect(notes()).toEqual(["before", "after"]);
 });
 
+it("a unit that is alone is undone when it throws", async () => {
+  const { group, notes } = await open();
+  const failing = group.run(async (transaction) => {
+    await sql`insert into notes values ('half', null)`.execute(transaction);
+    throw new RangeError("no");
+  });
+  await expect(failing).rejects.toThrow(RangeError);
+  expect(notes()).toEqual([]);
+});
+
 it("nobody hears of success when the commit fails, and the next ones are written all the same", async () => {
   const { group, notes } = await open();
   const answers = await Promise.allSettled([note(group, "good"), note(group, "orphan", 7)]);

@@ -59,7 +59,7 @@ const MESSAGE_FIELDS = [
 /** The flat dict of a message, its fields still unserialised. */
 export function flattenMessage(message: MessageLike): Record<string, unknown> {
   const flat: Record<string, unknown> = { type: message.type };
-  const fields = message as unknown as Record<string, unknown>;
+  const fields = message as unknown as Record<string, unknown>; // read only, and what is undefined is left out
   for (const name of MESSAGE_FIELDS) {
     if (fields[name] !== undefined) flat[name] = fields[name];
   }

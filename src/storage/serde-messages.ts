@@ -64,7 +64,7 @@ export function readMessage(
 ): { name: MessageClass; fields: MessageFields; extras: Record<string, unknown> } | undefined {
   const name = classOf(message);
   if (name === undefined) return undefined;
-  const source = message as unknown as Record<string, unknown>;
+  const source = message as unknown as Record<string, unknown>; // read only: classOf has told that it is a message
   const fields: MessageFields = { content: source.content };
   for (const field of FIELDS[name]) {
     const value = source[field];
@@ -80,6 +80,7 @@ export function createMessage(
   fields: MessageFields,
   extras: Record<string, unknown>,
 ): object {
+  // every name of classOf is a class of the module, and each takes its fields as one object
   const Class = kit.messages[name] as unknown as new (fields: { content: string }) => Record<string, unknown>;
   const message = new Class({ content: "" });
   const kwargs = message.lc_kwargs as Record<string, unknown>;

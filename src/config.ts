@@ -14,7 +14,8 @@ import {
   type Settings,
   spellForLanggraphJson,
 } from "./config/langgraph-json.js";
-import { configSchema } from "./config/schema.js";
+import { configSchema, isHostEntry } from "./config/schema.js";
+import { resolveWebhookHeaders } from "./config/webhook-headers.js";
 import { type Environment, parseYaml } from "./config/yaml.js";
 
 export type Config = z.output<ReturnType<typeof configSchema>>;
@@ -48,13 +49,18 @@ export interface LoadedConfig {
 /** Finds, reads and checks the configuration; throws a `ConfigError` where it cannot be used. */
 export function loadConfig(source: ConfigSource): LoadedConfig {
   const files = readFiles(source);
-  const settings = merge(merge(files.langgraph?.settings ?? {}, files.settings), overridesAsSettings(source));
-  const config = validate(settings, files);
-  const warnings = [...(files.langgraph?.warnings ?? []), ...checkExposure(config, files)];
-  const variables = Object.entries(files.langgraph?.variables ?? {}).filter(
-    ([name]) => source.environment[name] === undefined,
+  const environment = { ...files.langgraph?.variables, ...source.environment };
+  const given = merge(environmentAsSettings(environment), files.langgraph?.settings ?? {});
+  const settings = merge(merge(given, files.settings), overridesAsSettings(source));
+  const validated = validate(settings, files);
+  const warnings = [...(files.langgraph?.warnings ?? []), ...checkExposure(validated, files)];
+  const variables = Object.fromEntries(
+    Object.entries(files.langgraph?.variables ?? {}).filter(([name]) => source.environment[name] === undefined),
   );
-  return { config: deepFreeze(config), variables: Object.fromEntries(variables), warnings };
+  const { headers: templates, envPrefix } = validated.webhooks;
+  const headers = resolveWebhookHeaders(templates, { envPrefix, environment, fileName: files.name });
+  const config = { ...validated, webhooks: { ...validated.webhooks, headers } };
+  return { config: deepFreeze(config), variables, warnings };
 }
 
 interface ConfigFiles {
@@ -76,7 +82,7 @@ function readFiles(source: ConfigSource): ConfigFiles {
   const settings = parseYaml(readText(path), name, source.environment) ?? {};
   if (typeof settings !== "object" || Array.isArray(settings)) throw new ConfigError(`${name}: expected a mapping`);
   const langgraphPath = join(folder, "langgraph.json");
-  const namesGraphs = Object.keys((settings as Settings).graphs ?? {}).length > 0;
+  const namesGraphs = Object.entries((settings as Settings).graphs ?? {}).some((entry) => !isHostEntry(entry));
   const langgraph = namesGraphs || !existsSync(langgraphPath) ? null : readLanggraph(langgraphPath, source.environment);
   return { name, folder, settings: settings as Settings, langgraph }; // a mapping: checked above
 }
@@ -110,6 +116,21 @@ function overridesAsSettings({ cwd, overrides = {} }: ConfigSource): Settings {
   const { host, port, dataDir, allowUnauthenticated } = overrides;
   const server = { host, port, allow_unauthenticated: allowUnauthenticated };
   return { server, data_dir: dataDir === undefined ? undefined : resolve(cwd, dataDir) };
+}
+
+/** What has names of its own in the environment; the files win over it. */
+function environmentAsSettings(environment: Environment): Settings {
+  const first = (...names: string[]) => names.map((name) => environment[name]).find((value) => value);
+  return {
+    telemetry: {
+      otlp_endpoint: first("OTEL_EXPORTER_OTLP_ENDPOINT"),
+      service_name: first("OTEL_SERVICE_NAME"),
+    },
+    langsmith: {
+      api_key: first("LANGSMITH_API_KEY", "LANGCHAIN_API_KEY"),
+      endpoint: first("LANGSMITH_ENDPOINT", "LANGCHAIN_ENDPOINT"),
+    },
+  };
 }
 
 /** `over` wins key by key; lists and plain values are replaced whole; a section left empty says nothing. */
@@ -147,18 +168,18 @@ function describe(error: z.ZodError): string {
 
 const LOOPBACK_HOST = /^(localhost|127(\.\d{1,3}){3}|::1|\[::1\])$/i;
 
-/** Nothing authenticates callers yet: who opens the server to others, or asks for authentication, must say so. */
+/** Who opens the server to others without knowing them, or asks for authentication that there is not, must say so. */
 function checkExposure(config: Config, { langgraph, name }: ConfigFiles): readonly string[] {
   const { host, allowUnauthenticated } = config.server;
+  const { path, apiKeys, jwt } = config.auth;
+  if (path !== null || apiKeys || jwt !== null) return [];
   const howTo = "--allow-unauthenticated (or server.allow_unauthenticated: true) if that is meant";
   if (LOOPBACK_HOST.test(host) && langgraph?.wantsAuth !== true) return [];
   if (!allowUnauthenticated) {
     throw LOOPBACK_HOST.test(host)
-      ? new ConfigError(
-          `${name}: auth: authentication is not supported yet, everybody could do everything; start with ${howTo}`,
-        )
+      ? new ConfigError(`${name}: auth: names no path, so that everybody could do everything; start with ${howTo}`)
       : new ConfigError(
-          `server.host: ${host} is reachable from other machines and callers are not authenticated; start with ${howTo}`,
+          `server.host: ${host} is reachable from other machines and callers are not authenticated: see auth; start with ${howTo}`,
         );
   }
   return [`callers are not authenticated: whoever reaches ${host} can use every thread and run`];

@@ -1,25 +1,39 @@
 #!/usr/bin/env node
 /**
- * The command `heddle`: arguments → configuration → a gateway that runs until a signal.
+ * The command `heddle`: arguments → configuration → a gateway that runs until a signal, or work on a data folder.
  *
- * Standard output carries one line, the address, once requests are answered; logs go to standard error. What a person can
- * mend ends with one line and exit code 1. SIGTERM and SIGINT stop cleanly with exit code 0; a second one ends at once.
+ * Standard output carries the result: of a gateway one line, the address, once requests are answered. Logs and progress go
+ * to standard error. What a person can mend ends with one line and exit code 1. SIGTERM and SIGINT stop a gateway cleanly with
+ * exit code 0; a second one ends it at once.
  */
 import { createRequire } from "node:module";
 import { constants } from "node:os";
+import { resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { ConfigError } from "./config/config-error.js";
-import { loadConfig } from "./config.js";
+import { type Config, loadConfig } from "./config.js";
 import { createLog, type Log } from "./core/log.js";
-import { GraphLoadError } from "./graphs/load-error.js";
+import { catchStrayErrors, createBlame } from "./graphs/blame.js";
+import { UnsafePackageError } from "./graphs/checkpoint-version.js";
+import { EmbeddingLoadError, GraphLoadError } from "./graphs/load-error.js";
+import { type KeyOptions, listKeys, makeKey, revokeKey } from "./keys.js";
+import { backUp, type Report } from "./maintenance/backup.js";
+import { collectGarbage, lookForGarbage } from "./maintenance/gc.js";
+import { restore } from "./maintenance/restore.js";
 import { startGateway } from "./server.js";
+import { unusableFolder } from "./storage/data-file.js";
+import { ItemIndexError } from "./storage/item-models.js";
 import { DataFolderError } from "./storage/sqlite.js";
 
-interface ServeOptions {
+/** Where the data is. */
+interface FolderOptions {
   readonly config?: string;
+  readonly data?: string;
+}
+
+interface ServeOptions extends FolderOptions {
   readonly host?: string;
   readonly port?: number;
-  readonly data?: string;
   readonly allowUnauthenticated?: boolean;
 }
 
@@ -35,15 +49,61 @@ function createProgram(): Command {
   addServeOptions(program.command("dev"))
     .description("the same, and load graphs again whenever their files change")
     .action((options: ServeOptions) => run(options, { watch: true }));
+  addFolderOptions(program.command("gc"))
+    .description("tell what threads take, and delete what has expired; beside a running gateway, too")
+    .option("-n, --dry-run", "only tell what would go")
+    .action((options: FolderOptions & { readonly dryRun?: boolean }) => gc(options));
+  addFolderOptions(program.command("backup").argument("<target>", "a folder that is not there yet"))
+    .description("copy the databases as of one moment; of a running gateway, too")
+    .action((target: string, options: FolderOptions) => backupTo(target, options, version));
+  addFolderOptions(program.command("restore").argument("<backup>", "a folder that heddle backup made"))
+    .description("make a backup the content of a data folder")
+    .option("--replace", "put aside what is there")
+    .action((backup: string, options: FolderOptions & { readonly replace?: boolean }) => restoreFrom(backup, options));
+  addKeysCommand(program);
   return program;
 }
 
-function addServeOptions(command: Command): Command {
+function addKeysCommand(program: Command): void {
+  const keys = program.command("keys").description("API keys for auth.api_keys: whoever sends one is who it names");
+  addFolderOptions(keys.command("create"))
+    .description("make a key and print it: it is shown this once")
+    .requiredOption("-i, --identity <who>", "who uses it")
+    .option("-n, --name <text>", "what it is for (default: the identity)")
+    .option("--permission <permission...>", "what it may do, such as threads:read or threads (default: everything)")
+    .option("--expires-in-days <days>", "how long it works (default: until it is revoked)", parseDays)
+    .action(async (options: FolderOptions & KeyOptions) => {
+      process.stdout.write(`${await makeKey(dataDirOf(options), options)}\n`);
+    });
+  addFolderOptions(keys.command("list"))
+    .description("list the keys; the keys themselves are not kept")
+    .action(async (options: FolderOptions) => {
+      for (const line of await listKeys(dataDirOf(options))) process.stdout.write(`${line}\n`);
+    });
+  addFolderOptions(keys.command("revoke"))
+    .description("let a key work no more, at once")
+    .argument("<key-id>", "as heddle keys list shows it")
+    .action(async (keyId: string, options: FolderOptions) => {
+      if (!(await revokeKey(dataDirOf(options), keyId))) throw new ConfigError(`there is no key ${keyId} that works`);
+    });
+}
+
+function parseDays(text: string): number {
+  const days = Number(text);
+  if (days > 0 && days <= 36_500) return days;
+  throw new InvalidArgumentError("expected a number of days.");
+}
+
+function addFolderOptions(command: Command): Command {
   return command
     .option("-c, --config <file>", "a config.yaml or a langgraph.json (default: ./config.yaml, then ./langgraph.json)")
+    .option("-d, --data <folder>", "folder of the databases (default: .heddle beside the configuration)");
+}
+
+function addServeOptions(command: Command): Command {
+  return addFolderOptions(command)
     .option("-H, --host <address>", "address to listen on (default: 127.0.0.1)")
     .option("-p, --port <number>", "port to listen on, 0 for a free one (default: 2024)", parsePort)
-    .option("-d, --data <folder>", "folder of the databases (default: .heddle beside the configuration)")
     .option(
       "--allow-unauthenticated",
       "listen where other machines can reach it although callers are not authenticated",
@@ -67,22 +127,83 @@ async function run(options: ServeOptions, { watch }: { readonly watch: boolean }
   const format = watch && config.log.format === "auto" ? "pretty" : config.log.format;
   const log = createLog({ level: config.log.level, format });
   for (const warning of warnings) log.warn(warning);
-  reportRejections(log);
+  const blame = createBlame();
+  catchStrayErrors(blame, log);
   const stopRequested = onStopSignal(log);
-  const gateway = await startGateway(config, { log, watch });
+  const gateway = await startGateway(config, { log, watch, blame });
   process.stdout.write(`heddle listening on ${gateway.url}\n`);
   await stopRequested;
+  setInterval(() => {}, KEEP_ALIVE_MS); // what stopping waits for, such as a graph on its thread, keeps no process alive
   await gateway.stop();
   // Whatever user code left open must not keep a stopped server alive.
   process.exit(0);
 }
 
-/** A promise that a graph forgot must not take every other run along. */
-function reportRejections(log: Log): void {
-  process.on("unhandledRejection", (reason) => {
-    log.error({ err: reason }, "a promise was rejected and nobody handled it");
-  });
+async function gc(options: FolderOptions & { readonly dryRun?: boolean }): Promise<void> {
+  const config = readConfig(options);
+  const log = createLog(config.log);
+  const work = options.dryRun === true ? lookForGarbage : collectGarbage;
+  await inFolder(config.dataDir, () => work({ config, log, print }));
 }
+
+async function backupTo(target: string, options: FolderOptions, version: string): Promise<void> {
+  const dataDir = dataDirOf(options);
+  const { taken_at, files } = await inFolder(dataDir, () =>
+    backUp(dataDir, resolve(target), { version, report: showProgress() }),
+  );
+  print(`${resolve(target)} holds ${dataDir} as of ${taken_at}`);
+  for (const [name, { bytes }] of Object.entries(files)) print(`${name}: ${bytes.toLocaleString("en")} bytes`);
+}
+
+async function restoreFrom(backup: string, options: FolderOptions & { readonly replace?: boolean }): Promise<void> {
+  const dataDir = dataDirOf(options);
+  const { manifest, aside } = await inFolder(dataDir, () =>
+    restore(resolve(backup), dataDir, { replace: options.replace === true, report: showProgress() }),
+  );
+  print(`${dataDir} is as it was at ${manifest.taken_at}`);
+  if (aside !== null) print(`what was there is in ${aside}`);
+}
+
+/** Of a command that serves nobody, so that who may reach the server does not matter. */
+function readConfig({ config: file, data }: FolderOptions): Config {
+  const overrides = { dataDir: data, allowUnauthenticated: true };
+  return loadConfig({ cwd: process.cwd(), file, environment: process.env, overrides }).config;
+}
+
+/** A folder that is named needs no configuration. */
+function dataDirOf(options: FolderOptions): string {
+  return options.data === undefined ? readConfig(options).dataDir : resolve(options.data);
+}
+
+async function inFolder<T>(dataDir: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof Error && "syscall" in error) throw new DataFolderError(error.message, { cause: error });
+    throw unusableFolder(dataDir, error);
+  }
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/** A line at each tenth. */
+function showProgress(): Report {
+  let shown = "";
+  return (what, done) => {
+    const line = `${what}: ${Math.floor(done * 10) * 10} %`;
+    if (line !== shown) process.stderr.write(`${line}\n`);
+    shown = line;
+  };
+}
+
+/** Whoever reads the output may have seen enough: what was begun goes on. */
+function ignoreClosedOutput(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
+}
+
+const KEEP_ALIVE_MS = 60_000;
 
 /** `npm` and process managers pass a signal on to a process that got it already. */
 const SAME_SIGNAL_MS = 200;
@@ -107,9 +228,15 @@ function onStopSignal(log: Log): Promise<void> {
 
 /** One line for what a person can mend; undefined for a bug. */
 function explain(error: unknown): string | undefined {
-  if (error instanceof ConfigError || error instanceof DataFolderError || error instanceof GraphLoadError) {
-    return error.message;
-  }
+  const mendable = [
+    ConfigError,
+    DataFolderError,
+    EmbeddingLoadError,
+    GraphLoadError,
+    ItemIndexError,
+    UnsafePackageError,
+  ];
+  if (error instanceof Error && mendable.some((Kind) => error instanceof Kind)) return error.message;
   if (
     !(error instanceof Error) ||
     !("syscall" in error) ||
@@ -122,6 +249,7 @@ function explain(error: unknown): string | undefined {
   return `cannot listen: ${error.message}`;
 }
 
+process.stdout.on("error", ignoreClosedOutput);
 try {
   await createProgram().parseAsync(process.argv);
 } catch (error) {

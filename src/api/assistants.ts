@@ -1,5 +1,6 @@
 /** Assistants and what their graphs look like (A1–A12). */
 import { z } from "zod";
+import { ANYONE, type PerCaller } from "../core/caller.js";
 import { GatewayError, invalid } from "../core/errors.js";
 import type { RunConfig } from "../core/model.js";
 import type { AssistantService } from "../graphs/assistants.js";
@@ -9,7 +10,7 @@ import { ASSISTANT_SORT_COLUMNS, type AssistantFilter } from "../storage/storage
 import type { ThreadService } from "../threads/threads.js";
 import { queryBoolean, queryString } from "./query.js";
 import { paginationHeaders, pick, renderAssistant, renderAssistantVersion } from "./render.js";
-import { json, noContent, type Route, route } from "./route.js";
+import { json, noContent, type Route, type RouteRequest, route } from "./route.js";
 import {
   assistant,
   assistantIdOrGraphId,
@@ -21,14 +22,17 @@ import {
   optional,
   pageOf,
   runConfig,
+  smallObject,
   sortOrder,
 } from "./schemas.js";
 
 export interface AssistantRoutesDeps {
-  readonly assistants: AssistantService;
+  readonly assistants: PerCaller<AssistantService>;
   readonly host: GraphHost;
-  readonly threads: ThreadService;
-  readonly manager: RunManager;
+  readonly threads: PerCaller<ThreadService>;
+  readonly manager: PerCaller<RunManager>;
+  /** Bytes that the rows of one page may take. */
+  readonly pageLimit: number;
 }
 
 const params = z.object({ assistant_id: assistantIdOrGraphId });
@@ -49,13 +53,13 @@ const ASSISTANT_SELECT = [
 const settings = {
   config: runConfig.nullish(),
   context: jsonObject.nullish(),
-  metadata: jsonObject.nullish(),
+  metadata: smallObject.nullish(),
   name: z.string().min(1).max(512).nullish(),
   description: z.string().max(65_536).nullish(),
 };
 
 const filter = {
-  metadata: jsonObject.nullish(),
+  metadata: smallObject.nullish(),
   graph_id: assistantIdOrGraphId.nullish(),
   name: z.string().max(512).nullish(),
 };
@@ -68,10 +72,17 @@ const graphSchemas = z.object({
   context_schema: jsonObject.nullable(),
 });
 
-export function assistantRoutes({ assistants, host, threads, manager }: AssistantRoutesDeps): Route[] {
-  async function subgraphs(assistantId: string, namespace: string | null, recurse: boolean): Promise<Response> {
-    const { graphId, config } = await assistants.require(assistantId);
-    return json(await host.subgraphs(graphId, config, { namespace, recurse }));
+type SubgraphsRequest = RouteRequest<{ assistant_id: string }, { recurse: boolean }, unknown>;
+
+export function assistantRoutes(deps: AssistantRoutesDeps): Route[] {
+  const { assistants, host, threads, manager, pageLimit } = deps;
+
+  async function subgraphs(
+    { params, query, caller }: Pick<SubgraphsRequest, "params" | "query" | "caller">,
+    namespace: string | null,
+  ): Promise<Response> {
+    const { graphId, config } = await assistants.as(caller).require(params.assistant_id);
+    return json(await host.subgraphs(graphId, config, { namespace, recurse: query.recurse }));
   }
 
   return [
@@ -87,8 +98,8 @@ export function assistantRoutes({ assistants, host, threads, manager }: Assistan
         if_exists: optional(z.enum(["raise", "do_nothing"]), "raise" as const),
       }),
       responses: { 200: assistant },
-      async handle({ body }) {
-        const created = await assistants.create({
+      async handle({ body, caller }) {
+        const created = await assistants.as(caller).create({
           ...settingsOf(body),
           graphId: body.graph_id,
           assistantId: body.assistant_id ?? undefined,
@@ -108,15 +119,16 @@ export function assistantRoutes({ assistants, host, threads, manager }: Assistan
         offset,
         sort_by: optional(z.enum(ASSISTANT_SORT_COLUMNS), "created_at" as const),
         sort_order: sortOrder,
-        select: z.array(z.enum(ASSISTANT_SELECT)).nullish(),
+        select: z.array(z.enum(ASSISTANT_SELECT)).max(100).nullish(),
       }),
       responses: { 200: pageOf(assistant) },
-      async handle({ body }) {
-        const page = await assistants.search(filterOf(body), {
+      async handle({ body, caller }) {
+        const page = await assistants.as(caller).search(filterOf(body), {
           limit: body.limit,
           offset: body.offset,
           sortBy: body.sort_by,
           sortOrder: body.sort_order,
+          maxBytes: pageLimit,
         });
         const rows = page.rows.map((row) => pick(renderAssistant(row), body.select ?? undefined));
         return json(rows, { headers: paginationHeaders(body, page) });
@@ -129,7 +141,7 @@ export function assistantRoutes({ assistants, host, threads, manager }: Assistan
       tag: "assistants",
       body: z.object(filter),
       responses: { 200: z.number().int() },
-      handle: async ({ body }) => json(await assistants.count(filterOf(body))),
+      handle: async ({ body, caller }) => json(await assistants.as(caller).count(filterOf(body))),
     }),
     route({
       method: "get",
@@ -138,7 +150,8 @@ export function assistantRoutes({ assistants, host, threads, manager }: Assistan
       tag: "assistants",
       params,
       responses: { 200: assistant },
-      handle: async (request) => json(renderAssistant(await assistants.require(request.params.assistant_id))),
+      handle: async (request) =>
+        json(renderAssistant(await assistants.as(request.caller).require(request.params.assistant_id))),
     }),
     route({
       method: "patch",
@@ -151,7 +164,7 @@ export function assistantRoutes({ assistants, host, threads, manager }: Assistan
       async handle(request) {
         const { body } = request;
         const change = { ...settingsOf(body), ...(body.graph_id ? { graphId: body.graph_id } : {}) };
-        return json(renderAssistant(await assistants.patch(request.params.assistant_id, change)));
+        return json(renderAssistant(await assistants.as(request.caller).patch(request.params.assistant_id, change)));
       },
     }),
     route({
@@ -163,9 +176,9 @@ export function assistantRoutes({ assistants, host, threads, manager }: Assistan
       query: z.object({ delete_threads: queryBoolean(false) }),
       responses: { 204: "deleted" },
       async handle(request) {
-        const removed = await assistants.remove(request.params.assistant_id);
-        await manager.cancelMany({ assistantId: removed.assistantId }, "interrupt");
-        if (request.query.delete_threads) await removeThreadsOf(threads, removed.assistantId);
+        const removed = await assistants.as(request.caller).remove(request.params.assistant_id);
+        await manager.as(ANYONE).cancelMany({ assistantId: removed.assistantId }, "interrupt"); // whosever they are
+        if (request.query.delete_threads) await removeThreadsOf(threads.as(request.caller), removed.assistantId);
         return noContent();
       },
     }),
@@ -178,7 +191,7 @@ export function assistantRoutes({ assistants, host, threads, manager }: Assistan
       query: z.object({ xray }),
       responses: { 200: z.object({ nodes: z.array(jsonObject), edges: z.array(jsonObject) }) },
       async handle(request) {
-        const { graphId, config } = await assistants.require(request.params.assistant_id);
+        const { graphId, config } = await assistants.as(request.caller).require(request.params.assistant_id);
         return json(await host.drawing(graphId, config, request.query.xray));
       },
     }),
@@ -190,7 +203,7 @@ export function assistantRoutes({ assistants, host, threads, manager }: Assistan
       params,
       responses: { 200: graphSchemas.extend({ graph_id: z.string() }) },
       async handle(request) {
-        const { graphId, config } = await assistants.require(request.params.assistant_id);
+        const { graphId, config } = await assistants.as(request.caller).require(request.params.assistant_id);
         return json({ graph_id: graphId, ...(await host.schemas(graphId, config)) });
       },
     }),
@@ -202,8 +215,7 @@ export function assistantRoutes({ assistants, host, threads, manager }: Assistan
       params,
       query: z.object({ recurse: queryBoolean(false), namespace: queryString() }),
       responses: { 200: z.record(z.string(), graphSchemas) },
-      handle: (request) =>
-        subgraphs(request.params.assistant_id, request.query.namespace ?? null, request.query.recurse),
+      handle: (request) => subgraphs(request, request.query.namespace ?? null),
     }),
     route({
       method: "get",
@@ -213,7 +225,7 @@ export function assistantRoutes({ assistants, host, threads, manager }: Assistan
       params: params.extend({ namespace: z.string().min(1).max(1_024) }),
       query: z.object({ recurse: queryBoolean(false) }),
       responses: { 200: z.record(z.string(), graphSchemas) },
-      handle: (request) => subgraphs(request.params.assistant_id, request.params.namespace, request.query.recurse),
+      handle: (request) => subgraphs(request, request.params.namespace),
     }),
     route({
       method: "post",
@@ -221,12 +233,13 @@ export function assistantRoutes({ assistants, host, threads, manager }: Assistan
       summary: "List an assistant's versions, newest first",
       tag: "assistants",
       params,
-      body: z.object({ metadata: jsonObject.nullish(), limit: limit(10), offset }),
+      body: z.object({ metadata: smallObject.nullish(), limit: limit(10), offset }),
       responses: { 200: z.array(assistantVersion) },
       async handle(request) {
         const { metadata, ...page } = request.body;
-        const versions = await assistants.versions(request.params.assistant_id, {
+        const versions = await assistants.as(request.caller).versions(request.params.assistant_id, {
           ...page,
+          maxBytes: pageLimit,
           metadata: metadata ?? undefined,
         });
         return json(versions.map(renderAssistantVersion));
@@ -244,7 +257,9 @@ export function assistantRoutes({ assistants, host, threads, manager }: Assistan
       async handle(request) {
         const version = request.body.version ?? Number(request.query.version);
         if (!Number.isInteger(version) || version < 1) throw invalid("body.version: expected a version number");
-        return json(renderAssistant(await assistants.setLatest(request.params.assistant_id, version)));
+        return json(
+          renderAssistant(await assistants.as(request.caller).setLatest(request.params.assistant_id, version)),
+        );
       },
     }),
   ];
@@ -281,16 +296,19 @@ function filterOf(body: z.output<z.ZodObject<typeof filter>>): AssistantFilter {
   };
 }
 
+/** Those that the caller may delete; what they may see and not delete stays. */
 async function removeThreadsOf(threads: ThreadService, assistantId: string): Promise<void> {
-  const page = { limit: 100, offset: 0, sortBy: "created_at", sortOrder: "asc" } as const;
+  const limit = 100;
   for (;;) {
-    const { rows } = await threads.search({ metadata: { assistant_id: assistantId } }, page, { withValues: false });
-    for (const { threadId } of rows) await threads.remove(threadId).catch(ignoreMissing);
-    if (rows.length < page.limit) return;
+    const ids = await threads.listIds({ metadata: { assistant_id: assistantId } }, limit);
+    let removed = 0;
+    for (const threadId of ids) if (await threads.remove(threadId).then(() => true, ignoreMissing)) removed++;
+    if (ids.length < limit || removed === 0) return;
   }
 }
 
-/** Somebody else deleted it first. */
-function ignoreMissing(error: unknown): void {
-  if (!(error instanceof GatewayError) || error.code !== "not_found") throw error;
+/** Somebody else deleted it first, or may. */
+function ignoreMissing(error: unknown): false {
+  if (error instanceof GatewayError && error.code === "not_found") return false;
+  throw error;
 }

@@ -93,8 +93,15 @@ function operation(route: Route, schemas: Schemas): Operation {
             content: { "application/json": { schema: schemas.describe(body, "input") } },
           },
         }),
-    responses: { ...responses(route.responses, schemas), "4XX": ERROR, "5XX": ERROR },
+    responses: { ...responses(route.responses, schemas), ...errors(route, schemas) },
   };
+}
+
+function errors({ errors: shape }: Route, schemas: Schemas): Operation["responses"] {
+  if (shape === undefined) return { "4XX": ERROR, "5XX": ERROR };
+  const content = { "application/json": { schema: schemas.describe(shape.schema, "output") } };
+  const own = { description: "What is wrong", headers: REQUEST_ID, content };
+  return { "4XX": own, "5XX": own };
 }
 
 function parameters(place: "path" | "query", schema: z.ZodObject, schemas: Schemas): Parameter[] {

@@ -3,6 +3,7 @@
  * one, or separated by commas; booleans as `true`, `True`, `1` and their opposites.
  */
 import { z } from "zod";
+import { parseJsonBody } from "./edge.js";
 
 const raw = z.array(z.string()).optional();
 
@@ -34,6 +35,16 @@ export function queryInteger(bounds: {
     })
     .pipe(z.number().int().min(bounds.min).max(bounds.max))
     .meta({ default: bounds.fallback });
+}
+
+/** A value as JSON text, judged as a body is; undefined where it is absent or empty. */
+export function queryJson<T extends z.ZodType>(value: T): z.ZodType<z.output<T> | undefined> {
+  return raw
+    .transform((values) => {
+      const text = last(values) ?? "";
+      return text === "" ? undefined : parseJsonBody(text);
+    })
+    .pipe(value.optional());
 }
 
 /** undefined when the parameter is absent; an empty list when it is present and empty. */

@@ -1,10 +1,10 @@
 /** From the model to the wire: snake case, ISO dates. */
-import type { Assistant, AssistantVersion, Run, StateTask, Thread, ThreadState } from "../core/model.js";
-import type { ThreadWithValues } from "../storage/storage.js";
+import type { Assistant, AssistantVersion, RunPayload, StateTask, Thread, ThreadState } from "../core/model.js";
+import type { CheckpointSizes, ListedRun, ThreadWithValues } from "../storage/storage.js";
 
 type Wire = Record<string, unknown>;
 
-function iso(time: number): string {
+export function iso(time: number): string {
   return new Date(time).toISOString();
 }
 
@@ -48,7 +48,21 @@ export function renderTtl({ ttl }: Thread): Wire | null {
   return { strategy: ttl.strategy, ttl_minutes: ttl.ttlMinutes, expires_at: iso(ttl.expiresAt) };
 }
 
-export function renderRun(run: Run): Wire {
+export function renderStorage(
+  threadId: string,
+  { checkpoints, values, valuesByChannel, writes }: CheckpointSizes,
+): Wire {
+  const byChannel = [...valuesByChannel].map(([channel, { count, bytes }]) => [channel, { versions: count, bytes }]);
+  return {
+    thread_id: threadId,
+    total_bytes: checkpoints.bytes + values.bytes + writes.bytes,
+    checkpoints,
+    channel_values: { ...values, by_channel: Object.fromEntries(byChannel) },
+    pending_writes: writes,
+  };
+}
+
+export function renderRun(run: ListedRun): Wire {
   const { payload } = run;
   return {
     run_id: run.runId,
@@ -58,22 +72,34 @@ export function renderRun(run: Run): Wire {
     updated_at: iso(run.updatedAt),
     status: run.status,
     metadata: run.metadata,
-    kwargs: {
-      input: payload.input,
-      command: payload.command,
-      config: payload.config,
-      context: payload.context,
-      stream_mode: payload.streamModes,
-      interrupt_before: payload.interruptBefore,
-      interrupt_after: payload.interruptAfter,
-      subgraphs: payload.subgraphs,
-      resumable: payload.resumable,
-      durability: payload.durability,
-      temporary: payload.temporary,
-      checkpoint_id: payload.checkpoint?.checkpointId ?? null,
-    },
+    ...(payload === null ? {} : { kwargs: renderPayload(payload) }),
     multitask_strategy: run.multitaskStrategy,
   };
+}
+
+function renderPayload(payload: RunPayload): Wire {
+  return {
+    input: payload.input,
+    command: payload.command,
+    config: payload.config,
+    context: payload.context,
+    stream_mode: payload.streamModes,
+    interrupt_before: payload.interruptBefore,
+    interrupt_after: payload.interruptAfter,
+    subgraphs: payload.subgraphs,
+    resumable: payload.resumable,
+    durability: payload.durability,
+    temporary: payload.temporary,
+    checkpoint_id: payload.checkpoint?.checkpointId ?? null,
+    webhook: shownWebhook(payload.webhook),
+    ...(payload.feedbackKeys === undefined ? {} : { feedback_keys: payload.feedbackKeys }),
+  };
+}
+
+/** That there is one, and where: paths and queries of webhooks hold the secrets of those who receive them. */
+export function shownWebhook(url: string | undefined): string | null {
+  if (url === undefined) return null;
+  return URL.canParse(url) ? `${new URL(url).origin}/…` : "/…";
 }
 
 export function renderAssistantVersion(version: AssistantVersion): Wire {

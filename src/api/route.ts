@@ -12,12 +12,13 @@
  *     summary: "Get a thread",
  *     params: z.object({ thread_id: threadId }),
  *     responses: { 200: threadSchema },
- *     handle: async ({ params }) => json(await threads.get(params.thread_id)),
+ *     handle: async ({ params, caller }) => json(await threads.as(caller).get(params.thread_id)),
  *   })
  */
 import { z } from "zod";
-import { badRequest, invalid } from "../core/errors.js";
-import { validationError } from "./errors.js";
+import type { Caller } from "../core/caller.js";
+import { parseJsonBody } from "./edge.js";
+import { type ErrorShape, validationError } from "./errors.js";
 
 export type Method = "get" | "post" | "put" | "patch" | "delete";
 
@@ -27,7 +28,13 @@ export interface RouteRequest<Params, Query, Body> {
   readonly query: Query;
   readonly body: Body;
   readonly headers: Headers;
+  /** In whose name it is done. */
+  readonly caller: Caller;
+  /** Under which the request came, as far as the server can see. */
+  readonly url: string;
   readonly signal: AbortSignal;
+  /** Counts the answer as an event stream of the caller's until its connection closes; throws `too_many_requests`. */
+  readonly enterStream: () => void;
   /** Cuts the connection without ending the response (W2); false where the server offers no way to. */
   readonly breakConnection: () => boolean;
 }
@@ -39,10 +46,16 @@ export interface Route {
   readonly path: string;
   readonly summary: string;
   readonly tag: string;
+  /** `everybody`: answered without asking who it is. */
+  readonly access: "caller" | "everybody";
   readonly params: z.ZodObject;
   readonly query: z.ZodObject;
   readonly body: z.ZodType | null;
+  /** What a body that does not fit its schema is answered with. */
+  readonly misfit: "validation" | "bad_request";
   readonly responses: RouteResponses;
+  /** heddle's own unless it is given. */
+  readonly errors?: ErrorShape;
   readonly handle: (request: RouteRequest<unknown, unknown, unknown>) => Promise<Response>;
 }
 
@@ -63,10 +76,13 @@ export interface RouteDefinition<P extends z.ZodObject, Q extends z.ZodObject, B
   readonly path: string;
   readonly summary: string;
   readonly tag: string;
+  readonly access?: Route["access"];
   readonly params?: P;
   readonly query?: Q;
   readonly body?: B;
+  readonly misfit?: Route["misfit"];
   readonly responses: RouteResponses;
+  readonly errors?: ErrorShape;
   readonly handle: (request: RouteRequest<z.output<P>, z.output<Q>, z.output<B>>) => Promise<Response>;
 }
 
@@ -79,9 +95,11 @@ export function route<
 >(definition: RouteDefinition<P, Q, B>): Route {
   return {
     ...definition,
+    access: definition.access ?? "caller",
     params: definition.params ?? NOTHING,
     query: definition.query ?? NOTHING,
     body: definition.body ?? null,
+    misfit: definition.misfit ?? "validation",
     // The parts were parsed with this definition's own schemas: see parseRequest.
     handle: definition.handle as Route["handle"],
   };
@@ -99,46 +117,14 @@ export async function parseRequest(
   const params = parsePart("path", route.params, raw.params);
   const query = parsePart("query", route.query, raw.query);
   if (route.body === null) return { params, query, body: undefined };
-  return { params, query, body: parsePart("body", route.body, parseJsonBody(await raw.readBody())) };
+  const body = parseJsonBody(await raw.readBody());
+  return { params, query, body: parsePart("body", route.body, body, route.misfit) };
 }
 
-function parsePart(where: string, schema: z.ZodType, value: unknown): unknown {
+function parsePart(where: string, schema: z.ZodType, value: unknown, misfit: Route["misfit"] = "validation"): unknown {
   const result = schema.safeParse(value);
-  if (!result.success) throw validationError(where, result.error);
+  if (!result.success) throw validationError(where, result.error, misfit);
   return result.data;
-}
-
-const MAX_BODY_DEPTH = 200;
-
-/** An absent body reads as an empty object: several clients send none where every member is optional. */
-function parseJsonBody(text: string): unknown {
-  if (text.trim() === "") return {};
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw badRequest(`the body is not JSON: ${(error as SyntaxError).message}`);
-  }
-  refuseHostileShape(value);
-  return value;
-}
-
-/** Refuses nesting that recursive code cannot follow, keys that reach an object's prototype, numbers that JSON loses. */
-function refuseHostileShape(value: unknown): void {
-  let level: unknown[] = [value];
-  for (let depth = 0; level.length > 0; depth++) {
-    if (depth > MAX_BODY_DEPTH) throw invalid(`the body is nested deeper than ${MAX_BODY_DEPTH} levels`);
-    const next: unknown[] = [];
-    for (const item of level) {
-      if (typeof item !== "object" || item === null) continue;
-      if (Object.hasOwn(item, "__proto__")) throw invalid('the body has a member "__proto__"');
-      for (const child of Object.values(item)) {
-        if (typeof child === "object" && child !== null) next.push(child);
-        else if (child === Infinity || child === -Infinity) throw invalid("the body has a number beyond 1.8e308");
-      }
-    }
-    level = next;
-  }
 }
 
 // ---- answers

@@ -1,5 +1,6 @@
 /** What the routes of runs with and without a thread share: create, follow, wait, stop. `threadId` null: without one. */
 import { z } from "zod";
+import type { Caller, PerCaller } from "../core/caller.js";
 import { unsupported } from "../core/errors.js";
 import { type CancelAction, type Run, STREAM_MODES } from "../core/model.js";
 import type { RunManager } from "../runs/manager.js";
@@ -12,7 +13,7 @@ import { locationHeaders, type RunAnswers } from "./run-stream.js";
 import { jsonObject, type RunCreate } from "./schemas.js";
 
 export interface RunRoutesDeps {
-  readonly manager: RunManager;
+  readonly manager: PerCaller<RunManager>;
   readonly answers: RunAnswers;
   readonly headerRules: HeaderRules;
 }
@@ -56,32 +57,32 @@ export interface RunHandlers {
   wait(threadId: string | null, request: CreateRequest): Promise<Response>;
   join(threadId: string | null, request: JoinRequest): Promise<Response>;
   joinStream(threadId: string | null, request: JoinRequest): Promise<Response>;
-  /** Cancels the run and resolves when it has stopped, or when `signal` says that the client has left. */
-  cancelAndWait(ids: RunIds, signal: AbortSignal, action: CancelAction): Promise<void>;
+  /** Cancels the run and resolves when it has stopped, or when the client has left. */
+  cancelAndWait(ids: RunIds, client: Pick<JoinRequest, "signal" | "caller">, action: CancelAction): Promise<void>;
   /** Cancels the run and streams what that makes it say. */
   cancelAndStream(threadId: string, request: JoinRequest, action: CancelAction): Promise<Response>;
 }
 
 export function createRunHandlers({ manager, answers, headerRules }: RunRoutesDeps): RunHandlers {
-  async function admit(threadId: string | null, { body, headers }: CreateRequest): Promise<Run> {
+  async function admit(threadId: string | null, { body, headers, caller }: CreateRequest): Promise<Run> {
     const request = toRunRequest(body, headers, headerRules);
     if (threadId === null) refuseCheckpoint(request);
     parseCursor(headers.get("last-event-id"), 0); // nothing may fail any more once the run is committed (W8)
-    return manager.create(threadId, request);
+    return manager.as(caller).create(threadId, request);
   }
 
-  function answerOf(threadId: string | null, run: Run) {
+  function answerOf(threadId: string | null, run: Run, caller: Caller) {
     return {
-      reading: manager.readingOf(run),
+      reading: manager.as(caller).readingOf(run),
       path: runPath(threadId, run.runId),
       cancelOnDisconnect: run.payload.onDisconnect === "cancel",
     };
   }
 
-  async function joined(threadId: string | null, { params, query }: JoinRequest) {
+  async function joined(threadId: string | null, { params, query, caller }: JoinRequest) {
     refuseLaterQueries(query);
     return {
-      reading: await manager.read(threadId, params.run_id),
+      reading: await manager.as(caller).read(threadId, params.run_id),
       path: runPath(threadId, params.run_id),
       cancelOnDisconnect: query.cancel_on_disconnect,
       modes: query.stream_mode,
@@ -97,11 +98,11 @@ export function createRunHandlers({ manager, answers, headerRules }: RunRoutesDe
     async stream(threadId, request) {
       const run = await admit(threadId, request);
       const cursor = parseCursor(request.headers.get("last-event-id"), run.fence);
-      return answers.stream({ ...answerOf(threadId, run), cursor }, request);
+      return answers.stream({ ...answerOf(threadId, run, request.caller), cursor }, request);
     },
 
     async wait(threadId, request) {
-      return answers.wait(answerOf(threadId, await admit(threadId, request)), request);
+      return answers.wait(answerOf(threadId, await admit(threadId, request), request.caller), request);
     },
 
     async join(threadId, request) {
@@ -111,12 +112,12 @@ export function createRunHandlers({ manager, answers, headerRules }: RunRoutesDe
     async joinStream(threadId, request) {
       const answer = await joined(threadId, request);
       const cursor = parseCursor(request.headers.get("last-event-id"), answer.reading.fence);
-      return answers.stream({ ...answer, cursor }, request);
+      return answers.stream({ ...answer, cursor, replay: "folded" }, request);
     },
 
-    async cancelAndWait({ thread_id: threadId, run_id: runId }, signal, action) {
-      await manager.cancel(threadId, runId, action);
-      await manager.ended(runId, signal);
+    async cancelAndWait({ thread_id: threadId, run_id: runId }, { signal, caller }, action) {
+      await manager.as(caller).cancel(threadId, runId, action);
+      await manager.as(caller).ended(runId, signal);
     },
 
     async cancelAndStream(threadId, request, action) {
@@ -126,7 +127,7 @@ export function createRunHandlers({ manager, answers, headerRules }: RunRoutesDe
       // The stream opens first: what the cancel makes the run say must not be missed.
       const rest = answers.stream({ ...answer, cursor }, request);
       try {
-        await manager.cancel(threadId, request.params.run_id, action);
+        await manager.as(request.caller).cancel(threadId, request.params.run_id, action);
       } catch (error) {
         await rest.body?.cancel();
         throw error;

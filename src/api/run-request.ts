@@ -1,6 +1,8 @@
 /** From the wire's run request to the manager's: spellings unified, headers chosen, what is unsupported refused. */
 import { badRequest, invalid } from "../core/errors.js";
 import type { Durability, JsonObject, RunConfig, StreamMode } from "../core/model.js";
+import { readTraceparent } from "../core/tracing.js";
+import type { RequestHeaders } from "../faces/run-request.js";
 import type { RunRequest } from "../runs/draft.js";
 import { checkpointPointer, type RunCreate } from "./schemas.js";
 
@@ -13,6 +15,7 @@ export interface HeaderRules {
 const MAX_IDEMPOTENCY_KEY_CHARS = 255;
 
 export function toRunRequest(body: RunCreate, headers: Headers, headerRules: HeaderRules): RunRequest {
+  const { langsmith_tracer: tracer, feedback_keys: feedbackKeys } = body;
   return {
     assistantId: body.assistant_id,
     input: body.input,
@@ -32,9 +35,25 @@ export function toRunRequest(body: RunCreate, headers: Headers, headerRules: Hea
     afterSeconds: body.after_seconds,
     onDisconnect: body.on_disconnect,
     onCompletion: body.on_completion === "keep" || body.on_completion === "continue" ? "keep" : "delete",
+    ...toRequestHeaders(headers, headerRules),
+    ...(body.webhook ? { webhook: body.webhook } : {}),
+    ...(feedbackKeys.length === 0 ? {} : { feedbackKeys }),
+    ...(tracer === null || tracer === false ? {} : { langsmithTracer: tracerOf(tracer) }),
+  };
+}
+
+/** What a run takes from the headers of its request. */
+export function toRequestHeaders(headers: Headers, headerRules: HeaderRules): RequestHeaders {
+  const traceparent = readTraceparent(headers.get("traceparent"));
+  return {
     idempotencyKey: idempotencyKeyOf(headers),
     headerConfigurable: headerConfigurable(headers, headerRules),
+    ...(traceparent === undefined ? {} : { traceparent }),
   };
+}
+
+function tracerOf({ project_name, example_id }: { project_name?: string | null; example_id?: string | null }) {
+  return { projectName: project_name ?? null, exampleId: example_id ?? null };
 }
 
 /** The entries of a batch; a key for the whole request becomes one for each of them. */

@@ -50,8 +50,8 @@ export function statelessRunRoutes(deps: RunRoutesDeps): Route[] {
       tag: "stateless runs",
       body: z.array(z.preprocess(withSnakeCase, runCreate)).min(1).max(100),
       responses: { 200: z.array(run) },
-      async handle({ body, headers }) {
-        const created = await manager.createBatch(toBatch(body, headers, headerRules));
+      async handle({ body, headers, caller }) {
+        const created = await manager.as(caller).createBatch(toBatch(body, headers, headerRules));
         return json(created.map(renderRun));
       },
     }),
@@ -64,11 +64,11 @@ export function statelessRunRoutes(deps: RunRoutesDeps): Route[] {
       body: z.object({
         status: z.enum(["pending", "running", "all"]).nullish(),
         thread_id: id.nullish(),
-        run_ids: z.array(id).nullish(),
+        run_ids: z.array(id).max(1_000).nullish(),
       }),
       responses: { 204: "cancelled" },
-      async handle({ query, body }) {
-        const cancelled = await manager.cancelMany(selectionOf(body), query.action);
+      async handle({ query, body, caller }) {
+        const cancelled = await manager.as(caller).cancelMany(selectionOf(body), query.action);
         if (cancelled === 0) throw new GatewayError("not_found", "no run in flight matches");
         return noContent();
       },

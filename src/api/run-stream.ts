@@ -1,5 +1,5 @@
 /** A run's events and results as HTTP answers. */
-import { type Cursor, StreamBrokenError } from "../bridge/bridge.js";
+import { type Cursor, type Replay, type Signals, StreamBrokenError } from "../bridge/bridge.js";
 import type { Clock } from "../core/clock.js";
 import { GatewayError } from "../core/errors.js";
 import type { Log } from "../core/log.js";
@@ -7,17 +7,23 @@ import type { Metrics } from "../core/metrics.js";
 import type { StreamMode } from "../core/model.js";
 import type { RunManager } from "../runs/manager.js";
 import type { RunReading, StreamItem } from "../runs/reading.js";
+import { createFrames, type Frames } from "./frames.js";
+import { createPace, createSpareTime } from "./pace.js";
 import type { RouteRequest } from "./route.js";
-import { frame, JSON_HEARTBEAT, longResponse, SSE_HEADERS, SSE_HEARTBEAT } from "./sse.js";
+import { type AnswerEnd, createRunAudience } from "./run-audience.js";
+import { JSON_HEARTBEAT, longResponse, SSE_HEADERS, SSE_HEARTBEAT } from "./sse.js";
 
 export interface RunAnswersDeps {
   readonly manager: RunManager;
+  readonly signals: Signals;
+  /** How long a run whose client left, and wanted it to stop then, waits for a reader. */
+  readonly disconnectGraceMs: number;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
 }
 
-type Connection = Pick<RouteRequest<unknown, unknown, unknown>, "breakConnection">;
+export type Connection = Pick<RouteRequest<unknown, unknown, unknown>, "breakConnection">;
 
 export interface WaitAnswer {
   readonly reading: RunReading;
@@ -30,12 +36,34 @@ export interface StreamAnswer extends WaitAnswer {
   readonly cursor: Cursor;
   /** Only events of these modes; undefined or empty for all. */
   readonly modes?: readonly StreamMode[] | undefined;
+  /** How what happened before is told; `raw` unless it is given. */
+  readonly replay?: Replay | undefined;
+}
+
+/** A run whose reader is counted. */
+export type Watched = Pick<WaitAnswer, "reading" | "cancelOnDisconnect">;
+
+/** An answer in other words than REST's. */
+export interface OwnAnswer {
+  readonly headers: Record<string, string>;
+  readonly heartbeat: string;
+  /** Ends when the run has, or the signal aborts; throws `StreamBrokenError` when the gateway stops first. */
+  readonly chunks: (signal: AbortSignal) => AsyncGenerator<Uint8Array>;
 }
 
 export interface RunAnswers {
   stream(answer: StreamAnswer, connection: Connection): Response;
   /** The result as JSON, when the run has ended. */
   wait(answer: WaitAnswer, connection: Connection): Response;
+  /** As the others, in words of the caller's. */
+  say(watched: Watched, connection: Connection, answer: OwnAnswer): Response;
+  /** JSON that takes its time to be made; `client` aborts when there is nobody to read it any more. */
+  whole(connection: Connection, make: (client: AbortSignal) => Promise<string>): Response;
+  /**
+   * For an answer whose status depends on how the run ends: does `work` while `client` is there. Undefined when it left
+   * first; throws `unavailable` when the gateway stops first.
+   */
+  attend<T>(watched: Watched, client: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T | undefined>;
   /** From now on clients that leave do so because the gateway stops: their runs are not cancelled. */
   close(): void;
 }
@@ -45,8 +73,19 @@ export function locationHeaders(path: string, reconnect: "stream" | "join"): Rec
   return { "content-location": path, location: `${path}/${reconnect}` };
 }
 
-export function createRunAnswers({ manager, clock, log, metrics }: RunAnswersDeps): RunAnswers {
-  let closed = false;
+/** What is held of frames for readers to come. */
+const SHARED_BYTES = 16 * 1_024 * 1_024;
+
+export function createRunAnswers({ manager, signals, disconnectGraceMs, ...deps }: RunAnswersDeps): RunAnswers {
+  const { clock, log, metrics } = deps;
+  const frames = createFrames({ maxBytes: SHARED_BYTES });
+  const pace = createPace({ clock, spareMs: createSpareTime() });
+  const audience = createRunAudience({
+    clock,
+    graceMs: disconnectGraceMs,
+    cancel: cancelAfterDisconnect,
+    onRunEnd: (runId, listener) => signals.on(`run:${runId}`, listener),
+  });
 
   function cancelAfterDisconnect(runId: string): void {
     manager.cancel(null, runId, "interrupt").catch((error: unknown) => {
@@ -56,15 +95,12 @@ export function createRunAnswers({ manager, clock, log, metrics }: RunAnswersDep
   }
 
   function answerWith(
-    { reading: { runId }, cancelOnDisconnect }: WaitAnswer,
+    { reading: { runId }, cancelOnDisconnect }: Watched,
     { breakConnection }: Connection,
-    body: {
-      readonly headers: Record<string, string>;
-      readonly heartbeat: string;
-      readonly chunks: (signal: AbortSignal) => AsyncGenerator<string>;
-    },
+    body: OwnAnswer,
   ): Response {
     const abort = new AbortController();
+    const leave = audience.join(runId, { cancelOnDisconnect });
     metrics.openStreams.inc();
     return longResponse({
       chunks: reportingFailure(runId, body.chunks(abort.signal)),
@@ -72,15 +108,18 @@ export function createRunAnswers({ manager, clock, log, metrics }: RunAnswersDep
       heartbeat: body.heartbeat,
       clock,
       breakConnection,
-      onClose({ byClient }) {
+      onClose(end) {
         metrics.openStreams.dec();
         abort.abort();
-        if (byClient && cancelOnDisconnect && !closed) cancelAfterDisconnect(runId);
+        leave(end);
       },
     });
   }
 
-  async function* reportingFailure(runId: string, chunks: AsyncGenerator<string>): AsyncGenerator<string> {
+  async function* reportingFailure(
+    runId: string | undefined,
+    chunks: AsyncGenerator<Uint8Array>,
+  ): AsyncGenerator<Uint8Array> {
     try {
       yield* chunks;
     } catch (error) {
@@ -91,11 +130,11 @@ export function createRunAnswers({ manager, clock, log, metrics }: RunAnswersDep
 
   return {
     stream(answer, connection) {
-      const { reading, cursor, path, modes } = answer;
+      const { reading, cursor, path, modes, replay } = answer;
       return answerWith(answer, connection, {
         headers: { ...SSE_HEADERS, ...locationHeaders(path, "stream") },
         heartbeat: SSE_HEARTBEAT,
-        chunks: (signal) => frames(reading.follow({ cursor, signal }), modes),
+        chunks: (signal) => framed(reading.follow({ cursor, signal, replay }), { modes, frames, turn: pace.reader() }),
       });
     },
 
@@ -111,36 +150,110 @@ export function createRunAnswers({ manager, clock, log, metrics }: RunAnswersDep
       });
     },
 
+    say: answerWith,
+
+    whole({ breakConnection }, make) {
+      const client = new AbortController();
+      metrics.openStreams.inc();
+      return longResponse({
+        chunks: reportingFailure(
+          undefined,
+          once(() => make(client.signal)),
+        ),
+        headers: { "content-type": "application/json", "x-accel-buffering": "no" },
+        heartbeat: JSON_HEARTBEAT,
+        clock,
+        breakConnection,
+        onClose() {
+          metrics.openStreams.dec();
+          client.abort();
+        },
+      });
+    },
+
+    async attend({ reading: { runId }, cancelOnDisconnect }, client, work) {
+      const abort = new AbortController();
+      const leave = audience.join(runId, { cancelOnDisconnect });
+      let end: AnswerEnd = "left";
+      const stop = (): void => abort.abort();
+      if (client.aborted) stop();
+      else client.addEventListener("abort", stop);
+      try {
+        const done = await work(abort.signal);
+        if (abort.signal.aborted) return undefined;
+        end = "ended";
+        return done;
+      } catch (error) {
+        end = "cut";
+        throw error instanceof StreamBrokenError ? runGoesOn(runId) : error;
+      } finally {
+        client.removeEventListener("abort", stop);
+        leave(end);
+      }
+    },
+
     close() {
-      closed = true;
+      audience.close();
     },
   };
 }
 
-async function* frames(
+/** Clients that would ask again are told by the run's id that it was made: asking again makes another. */
+function runGoesOn(runId: string): GatewayError {
+  return new GatewayError("unavailable", "the gateway stops: the run goes on when it is back", { run_id: runId });
+}
+
+interface Framing {
+  readonly modes: readonly StreamMode[] | undefined;
+  readonly frames: Frames;
+  readonly turn: (bytes: number) => Promise<void> | undefined;
+}
+
+async function* framed(
   batches: AsyncIterable<readonly StreamItem[]>,
-  modes: readonly StreamMode[] | undefined,
-): AsyncGenerator<string> {
+  { modes, frames, turn }: Framing,
+): AsyncGenerator<Uint8Array> {
   const isWanted = filterOf(modes);
   for await (const batch of batches) {
-    let text = "";
-    for (const item of batch) {
-      if (!isWanted(item)) continue;
-      text += frame(item);
-      if (text.length < CHUNK_CHARS) continue;
-      yield text;
-      text = "";
+    for (const chunk of chunksOf(batch.filter(isWanted), frames)) {
+      const mine = turn(chunk.length);
+      if (mine !== undefined) await mine;
+      yield chunk;
     }
-    if (text !== "") yield text;
   }
 }
 
 /** What a reader who takes nothing costs: the events themselves are the log's. */
-const CHUNK_CHARS = 64 * 1_024;
+const CHUNK_BYTES = 64 * 1_024;
 
-async function* resultOf(reading: RunReading, signal: AbortSignal): AsyncGenerator<string> {
+function* chunksOf(items: readonly StreamItem[], frames: Frames): Generator<Uint8Array> {
+  let parts: Uint8Array[] = [];
+  let bytes = 0;
+  for (const item of items) {
+    const part = frames.of(item);
+    parts.push(part);
+    bytes += part.length;
+    if (bytes < CHUNK_BYTES) continue;
+    yield joined(parts, bytes);
+    parts = [];
+    bytes = 0;
+  }
+  if (bytes > 0) yield joined(parts, bytes);
+}
+
+/** A single frame is sent as it is. */
+function joined(parts: readonly Uint8Array[], bytes: number): Uint8Array {
+  const [first] = parts;
+  return first !== undefined && parts.length === 1 ? first : Buffer.concat(parts, bytes);
+}
+
+async function* once(make: () => Promise<string>): AsyncGenerator<Uint8Array> {
+  yield Buffer.from(await make());
+}
+
+async function* resultOf(reading: RunReading, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   const result = await reading.result(signal);
-  if (result !== undefined) yield result;
+  if (result !== undefined) yield Buffer.from(result);
 }
 
 /**
@@ -159,4 +272,4 @@ function modeOf(event: string): string {
   return event.startsWith("messages/") ? "messages" : event;
 }
 
-const ABOUT_THE_RUN: ReadonlySet<string> = new Set(["metadata", "error", "end"]);
+const ABOUT_THE_RUN: ReadonlySet<string> = new Set(["metadata", "feedback", "error", "end"]);

@@ -11,7 +11,12 @@ import { cancelAction, id, pageOf, queryLimit, queryOffset, run, runCreate } fro
 const threadParams = z.object({ thread_id: id });
 const runParams = z.object({ thread_id: id, run_id: id });
 
-export function runRoutes(deps: RunRoutesDeps): Route[] {
+export interface ThreadRunRoutesDeps extends RunRoutesDeps {
+  /** Bytes that the rows of one page may take. */
+  readonly pageLimit: number;
+}
+
+export function runRoutes(deps: ThreadRunRoutesDeps): Route[] {
   const { manager } = deps;
   const handlers = createRunHandlers(deps);
 
@@ -39,8 +44,11 @@ export function runRoutes(deps: RunRoutesDeps): Route[] {
         select: queryList(z.enum(RUN_SELECT)),
       }),
       responses: { 200: pageOf(run) },
-      async handle({ params, query }) {
-        const page = await manager.list(params.thread_id, query);
+      async handle({ params, query, caller }) {
+        const withPayload = query.select === undefined || query.select.includes("kwargs");
+        const page = await manager
+          .as(caller)
+          .list(params.thread_id, { ...query, withPayload, maxBytes: deps.pageLimit });
         const rows = page.rows.map((row) => pick(renderRun(row), query.select));
         return json(rows, { headers: paginationHeaders(query, page) });
       },
@@ -72,7 +80,8 @@ export function runRoutes(deps: RunRoutesDeps): Route[] {
       tag: "runs",
       params: runParams,
       responses: { 200: run },
-      handle: async ({ params }) => json(renderRun(await manager.get(params.thread_id, params.run_id))),
+      handle: async ({ params, caller }) =>
+        json(renderRun(await manager.as(caller).get(params.thread_id, params.run_id))),
     }),
     route({
       method: "delete",
@@ -81,8 +90,8 @@ export function runRoutes(deps: RunRoutesDeps): Route[] {
       tag: "runs",
       params: runParams,
       responses: { 204: "deleted" },
-      async handle({ params }) {
-        await manager.remove(params.thread_id, params.run_id);
+      async handle({ params, caller }) {
+        await manager.as(caller).remove(params.thread_id, params.run_id);
         return noContent();
       },
     }),
@@ -121,7 +130,7 @@ export function runRoutes(deps: RunRoutesDeps): Route[] {
         const { params, query } = request;
         if (query.action === undefined) return handlers.joinStream(params.thread_id, request);
         if (!query.wait) return handlers.cancelAndStream(params.thread_id, request, query.action);
-        await handlers.cancelAndWait(params, request.signal, query.action);
+        await handlers.cancelAndWait(params, request, query.action);
         return noContent();
       },
     }),
@@ -136,9 +145,9 @@ export function runRoutes(deps: RunRoutesDeps): Route[] {
         action: queryString().pipe(cancelAction.default("interrupt")),
       }),
       responses: { 202: "requested", 204: "with wait=1: the run has stopped" },
-      async handle({ params, query, signal }) {
-        if (query.wait) await handlers.cancelAndWait(params, signal, query.action);
-        else await manager.cancel(params.thread_id, params.run_id, query.action);
+      async handle({ params, query, signal, caller }) {
+        if (query.wait) await handlers.cancelAndWait(params, { signal, caller }, query.action);
+        else await manager.as(caller).cancel(params.thread_id, params.run_id, query.action);
         return noContent(query.wait ? 204 : 202);
       },
     }),

@@ -1,6 +1,9 @@
 /** zod schemas of the wire: what requests must look like, what answers look like. Unknown members are ignored. */
 import { z } from "zod";
 import { unsupported } from "../core/errors.js";
+import { isStorable } from "../core/items.js";
+import { isCommand } from "../core/kit.js";
+import { MAX_METADATA_BYTES } from "../core/metadata.js";
 import {
   CANCEL_ACTIONS,
   DURABILITIES,
@@ -23,17 +26,36 @@ const MAX_OFFSET = 1_000_000;
 export const anyJson = z.custom<Json>(() => true).meta({ description: "any JSON value" });
 export const jsonObject = z.record(z.string(), anyJson) as unknown as z.ZodType<JsonObject>; // values are JSON, see anyJson
 
+const MAX_SMALL_BYTES = MAX_METADATA_BYTES;
+
+/** For objects that are stored with a row, indexed and compared with many others: metadata and filters. */
+export const smallObject = jsonObject
+  .refine((object) => Buffer.byteLength(JSON.stringify(object)) <= MAX_SMALL_BYTES, {
+    error: `expected at most ${MAX_SMALL_BYTES} bytes of JSON`,
+  })
+  .meta({ description: `at most ${MAX_SMALL_BYTES} bytes of JSON` });
+
+const MAX_NAMES = 1_000;
+const STORABLE = "expected text without NUL and halves of surrogate pairs";
+
+/** What somebody called something: a node, a graph, a run. */
+export const label = z.string().max(512).refine(isStorable, STORABLE);
+
+/** What a graph gets as input or as an update: a command in it would be obeyed without having been checked. */
+export const graphValue = anyJson.refine((value) => !isCommand(value), "a LangGraph Command goes into `command`");
+
 /** Given and null mean the same as absent. */
 export function optional<T extends z.ZodType, D>(schema: T, fallback: D) {
   const absent = schema.nullish().transform((value) => value ?? fallback);
   return fallback === null ? absent : absent.meta({ default: fallback });
 }
 
+/** Neither of the two names that a path cannot hold: clients and proxies take them for steps. */
 export const id = z
   .string()
-  .regex(/^[A-Za-z0-9_.:-]{1,128}$/, "expected 1 to 128 characters of A-Z a-z 0-9 _ . : -")
+  .regex(/^(?!\.{1,2}$)[A-Za-z0-9_.:-]{1,128}$/, "expected 1 to 128 characters of A-Z a-z 0-9 _ . : -, not . or ..")
   .meta({ example: "0199f3c4-2d0e-7c3a-9c1e-2f6d8f0b7a55" });
-export const assistantIdOrGraphId = z.string().min(1).max(512);
+export const assistantIdOrGraphId = z.string().min(1).max(512).refine(isStorable, STORABLE);
 
 /** An answer with one page of `item`s. */
 export function pageOf(item: z.ZodType): ResponseDescription {
@@ -54,7 +76,10 @@ export const queryLimit = queryInteger({ min: 1, max: MAX_LIMIT, fallback: 10 })
 export const queryOffset = queryInteger({ min: 0, max: MAX_OFFSET, fallback: 0 });
 
 /** `checkpoint_ns` of nested scopes arrives joined with NUL from one client. */
-const namespaceText = z.string().transform((text) => text.replaceAll("\u0000", "|"));
+const namespaceText = z
+  .string()
+  .max(4_096)
+  .transform((text) => text.replaceAll("\u0000", "|"));
 
 export const checkpointPointer = z
   .object({
@@ -69,13 +94,13 @@ export const checkpointPointer = z
   }))
   .meta({ id: "CheckpointPointer" });
 
-const gotoTarget = z.union([z.string(), z.looseObject({ node: z.string(), input: anyJson.optional() })]);
+const gotoTarget = z.union([label, z.looseObject({ node: label, input: anyJson.optional() })]);
 
 export const command = z
   .object({
     resume: anyJson.optional(),
-    update: z.union([jsonObject, z.array(z.tuple([z.string(), anyJson]))]).nullish(),
-    goto: z.union([gotoTarget, z.array(gotoTarget)]).nullish(),
+    update: z.union([jsonObject, z.array(z.tuple([label, anyJson])).max(MAX_NAMES)]).nullish(),
+    goto: z.union([gotoTarget, z.array(gotoTarget).max(MAX_NAMES)]).nullish(),
   })
   .meta({ id: "Command" });
 
@@ -94,21 +119,28 @@ export const ttl = z
 // ---- runs
 
 const streamMode = z.enum(STREAM_MODES);
+/** Each of them several times: some clients repeat what they ask for. */
+const MAX_MODES = 100;
+/** Each is a question to LangSmith. */
+const MAX_FEEDBACK_KEYS = 20;
 const interruptNodes = z.union([
   z.literal("*"),
-  z.array(z.string()).transform((nodes) => (nodes.includes("*") ? ("*" as const) : nodes)),
+  z
+    .array(label)
+    .max(MAX_NAMES)
+    .transform((nodes) => (nodes.includes("*") ? ("*" as const) : nodes)),
 ]);
 
 /** Members of a run request that the Platform knows and heddle does not support: refused while they ask for something. */
-const UNSUPPORTED_RUN_OPTIONS: readonly (readonly [name: string, why: string])[] = [
-  ["webhook", "this version sends no webhooks"],
-  ["feedback_keys", "it belongs to LangSmith"],
-  ["langsmith_tracer", "it belongs to LangSmith"],
+export const UNSUPPORTED_RUN_OPTIONS: readonly (readonly [name: string, why: string])[] = [
   ["strict_resume", "this version always checks what a resume answers when the run is admitted"],
 ];
 
-function refuseUnsupported(body: { readonly [name: string]: unknown }): void {
-  for (const [name, why] of UNSUPPORTED_RUN_OPTIONS) {
+export function refuseUnsupported(
+  body: { readonly [name: string]: unknown },
+  options: typeof UNSUPPORTED_RUN_OPTIONS,
+): void {
+  for (const [name, why] of options) {
     const value = body[name];
     const asksForNothing =
       value === undefined || value === null || value === false || (Array.isArray(value) && value.length === 0);
@@ -116,25 +148,38 @@ function refuseUnsupported(body: { readonly [name: string]: unknown }): void {
   }
 }
 
+/** As the Platform's API says; which URLs are taken, and how long ones, is the policy's business (`webhooks.url`). */
+const MAX_WEBHOOK_CHARS = 65_536;
+
+const recursionLimit = z.number().int().min(1).max(100_000).nullish();
+const maxConcurrency = z.number().int().min(1).max(100_000).nullish();
+
+/** LangChain's options come in both spellings. */
 export const runConfig = z.looseObject({
   configurable: jsonObject.nullish(),
-  tags: z.array(z.string()).nullish(),
-  recursion_limit: z.number().int().min(1).max(100_000).nullish(),
+  metadata: smallObject.nullish(),
+  tags: z.array(label).max(MAX_NAMES).nullish(),
+  recursion_limit: recursionLimit,
+  recursionLimit,
+  max_concurrency: maxConcurrency,
+  maxConcurrency,
+  run_name: label.nullish(),
+  runName: label.nullish(),
 });
 
 export const runCreate = z
   .looseObject({
     assistant_id: assistantIdOrGraphId,
-    input: optional(anyJson, null),
+    input: optional(graphValue, null),
     command: optional(command, null),
-    metadata: optional(jsonObject, {}),
+    metadata: optional(smallObject, {}),
     config: optional(runConfig, {}),
     context: optional(anyJson, null),
     checkpoint: optional(checkpointPointer, null),
     checkpoint_id: optional(id, null),
     interrupt_before: optional(interruptNodes, null),
     interrupt_after: optional(interruptNodes, null),
-    stream_mode: optional(z.union([streamMode, z.array(streamMode)]), []),
+    stream_mode: optional(z.union([streamMode, z.array(streamMode).max(MAX_MODES)]), []),
     stream_subgraphs: optional(z.boolean(), false),
     stream_resumable: optional(z.boolean(), false),
     multitask_strategy: z.enum(MULTITASK_STRATEGIES).nullish(),
@@ -144,9 +189,22 @@ export const runCreate = z
     on_completion: optional(z.enum(["delete", "keep", "complete", "continue"]), "delete" as const),
     durability: z.enum(DURABILITIES).nullish(),
     checkpoint_during: z.boolean().nullish(),
+    webhook: z
+      .string()
+      .min(1)
+      .max(MAX_WEBHOOK_CHARS)
+      .nullish()
+      .meta({ description: "a URL that is told of the run's end; what may be called is configured (webhooks.url)" }),
+    feedback_keys: optional(z.union([z.literal(false), z.array(label).max(MAX_FEEDBACK_KEYS)]), [])
+      .transform((keys): readonly string[] => keys || [])
+      .meta({ description: "Only with LangSmith: what the `feedback` event of the stream has addresses for" }),
+    langsmith_tracer: optional(
+      z.union([z.literal(false), z.object({ project_name: label.nullish(), example_id: label.nullish() })]),
+      null,
+    ).meta({ description: "Only with LangSmith: where its trace of the run goes" }),
   })
   .transform((body) => {
-    refuseUnsupported(body);
+    refuseUnsupported(body, UNSUPPORTED_RUN_OPTIONS);
     return body;
   })
   .meta({ id: "RunCreate" });
@@ -167,7 +225,7 @@ export const cancelAction = z.enum(CANCEL_ACTIONS);
 
 // ---- answers
 
-const isoDate = z.iso.datetime();
+export const isoDate = z.iso.datetime();
 const interrupt = z.object({ id: z.string(), value: anyJson }).meta({ id: "Interrupt" });
 const runError = z.object({ error: z.string(), message: z.string() }).meta({ id: "RunError" });
 
@@ -187,6 +245,22 @@ export const thread = z
     error: runError.nullable(),
   })
   .meta({ id: "Thread" });
+
+const byteCount = z.number().int().nonnegative();
+const stored = z.object({ count: z.number().int().nonnegative(), bytes: byteCount });
+
+/** Bytes of what is stored, each counted once; keys and indexes take more. */
+export const threadStorage = z
+  .object({
+    thread_id: z.string(),
+    total_bytes: byteCount,
+    checkpoints: stored.meta({ description: "without the values of channels" }),
+    channel_values: stored.extend({
+      by_channel: z.record(z.string(), z.object({ versions: z.number().int().nonnegative(), bytes: byteCount })),
+    }),
+    pending_writes: stored,
+  })
+  .meta({ id: "ThreadStorage" });
 
 export const run = z
   .object({

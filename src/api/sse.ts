@@ -7,21 +7,20 @@
  * 4. The client's reading speed is the pace: the source is asked for more only when the last chunk was taken. A client
  *    that takes nothing for 30 s is cut off; it can come back with the id of the last event that it got.
  */
-import { formatEventId } from "../bridge/bridge.js";
 import type { Clock } from "../core/clock.js";
-import type { StreamItem } from "../runs/reading.js";
+import type { AnswerEnd } from "./run-audience.js";
 
 export interface LongAnswer {
-  /** Chunks of the body, as many events at once as there are. */
-  readonly chunks: AsyncIterator<string>;
+  /** Chunks of the body, as many events at once as there are; they are sent as they are. */
+  readonly chunks: AsyncIterator<Uint8Array>;
   readonly headers: Record<string, string>;
   /** What goes out while there is nothing to say. */
   readonly heartbeat: string;
   readonly clock: Clock;
   /** Cuts the connection (W2); false where there is none to cut, and failing the body must do. */
   readonly breakConnection: () => boolean;
-  /** Called once, when the answer is over one way or another; `byClient`: the client left before the end. */
-  readonly onClose: (how: { readonly byClient: boolean }) => void;
+  /** Called once, when the answer is over one way or another. */
+  readonly onClose: (end: AnswerEnd) => void;
 }
 
 const HEARTBEAT_MS = 5_000;
@@ -40,22 +39,22 @@ export const SSE_HEADERS = {
 
 export function longResponse(answer: LongAnswer): Response {
   const { chunks, clock } = answer;
-  const encoder = new TextEncoder();
+  const heartbeat = Buffer.from(answer.heartbeat);
   // Asked for before anybody reads, so that what happens from now on is not missed.
-  let pending: Promise<IteratorResult<string>> | undefined = chunks.next();
+  let pending: Promise<IteratorResult<Uint8Array>> | undefined = chunks.next();
   pending.catch(() => {}); // a failure is seen when the body is pulled
   let forgetStall = (): void => {};
   let over = false;
 
-  function finish(byClient: boolean): void {
+  function finish(end: AnswerEnd): void {
     if (over) return;
     over = true;
     forgetStall();
-    answer.onClose({ byClient });
+    answer.onClose(end);
   }
 
   function cut(controller: ReadableStreamDefaultController): void {
-    finish(false);
+    finish("cut");
     if (!answer.breakConnection()) controller.error(new Error("the stream was cut"));
   }
 
@@ -71,20 +70,20 @@ export function longResponse(answer: LongAnswer): Response {
           return;
         }
         if (step === "idle") {
-          controller.enqueue(encoder.encode(answer.heartbeat));
+          controller.enqueue(heartbeat);
         } else {
           pending = undefined;
           if (step.done === true) {
-            finish(false);
+            finish("ended");
             controller.close();
             return;
           }
-          controller.enqueue(encoder.encode(step.value));
+          controller.enqueue(step.value);
         }
         forgetStall = clock.after(STALL_MS, () => cut(controller)); // 4
       },
       cancel() {
-        finish(true);
+        finish("left");
       },
     },
     { highWaterMark: 0 },
@@ -94,9 +93,9 @@ export function longResponse(answer: LongAnswer): Response {
 
 /** The next chunk, `idle` after a heartbeat's time without one, or `broken` when the source failed. */
 function withHeartbeat(
-  next: Promise<IteratorResult<string>>,
+  next: Promise<IteratorResult<Uint8Array>>,
   clock: Clock,
-): Promise<IteratorResult<string> | "idle" | "broken"> {
+): Promise<IteratorResult<Uint8Array> | "idle" | "broken"> {
   return new Promise((resolve) => {
     const forget = clock.after(HEARTBEAT_MS, () => resolve("idle"));
     next.then(
@@ -110,15 +109,4 @@ function withHeartbeat(
       },
     );
   });
-}
-
-/** One frame: data is one line already, and neither a name nor an id can hold a line break. Without an id no cursor can point at it. */
-export function frame({ id, event, namespace, data }: StreamItem): string {
-  const name = namespace.length === 0 ? event : `${event}|${namespace.join("|")}`;
-  const numbered = id === null ? "" : `id: ${formatEventId(id)}\n`;
-  return `${numbered}event: ${oneLine(name)}\ndata: ${data}\n\n`;
-}
-
-function oneLine(text: string): string {
-  return /[\r\n]/.test(text) ? text.replace(/[\r\n]+/g, " ") : text;
 }

@@ -3,9 +3,10 @@
  *
  * Namespaces come as lists of labels; in a query also joined by periods, which no label may contain.
  */
-import type { BaseStore, Item } from "@langchain/langgraph-checkpoint";
+import type { Item } from "@langchain/langgraph-checkpoint";
 import { z } from "zod";
-import { badRequest, notFound } from "../core/errors.js";
+import type { PerCaller } from "../core/caller.js";
+import { badRequest } from "../core/errors.js";
 import {
   type GetItem,
   itemNamespaceProblem,
@@ -14,19 +15,20 @@ import {
   type PutItem,
   type SearchItems,
 } from "../core/items.js";
+import type { ItemService } from "../items/items.js";
 import { queryBoolean } from "./query.js";
 import { json, noContent, type Route, route } from "./route.js";
-import { jsonObject, limit, offset } from "./schemas.js";
+import { jsonObject, limit, offset, smallObject } from "./schemas.js";
 
 export interface StoreRoutesDeps {
-  readonly items: BaseStore;
+  readonly items: PerCaller<ItemService>;
 }
 
 export function storeRoutes({ items }: StoreRoutesDeps): Route[] {
   return [putItem(items), getItem(items), deleteItem(items), searchItems(items), listNamespaces(items)];
 }
 
-function putItem(items: BaseStore): Route {
+function putItem(items: PerCaller<ItemService>): Route {
   return route({
     method: "put",
     path: "/store/items",
@@ -36,19 +38,19 @@ function putItem(items: BaseStore): Route {
       namespace: itemNamespace,
       key: itemKey,
       value: jsonObject,
-      index: z.union([z.literal(false), z.array(z.string())]).nullish(),
-      ttl: z.number().positive().nullish(),
+      index: z.union([z.literal(false), z.array(z.string().max(1_024)).max(1_000)]).nullish(),
+      ttl: z.number().positive().max(1e9).nullish(),
     }),
     responses: { 204: "Stored" },
-    handle: async ({ body: { namespace, key, value, index, ttl } }) => {
+    handle: async ({ caller, body: { namespace, key, value, index, ttl } }) => {
       const put: PutItem = { namespace: required(namespace), key, value, index: index ?? undefined, ttlMinutes: ttl };
-      await items.batch([put]);
+      await items.as(caller).put(put);
       return noContent();
     },
   });
 }
 
-function getItem(items: BaseStore): Route {
+function getItem(items: PerCaller<ItemService>): Route {
   return route({
     method: "get",
     path: "/store/items",
@@ -63,16 +65,14 @@ function getItem(items: BaseStore): Route {
       refresh_ttl: queryFlag,
     }),
     responses: { 200: itemSchema, 404: "No such item" },
-    handle: async ({ query: { namespace, key, refresh_ttl } }) => {
+    handle: async ({ caller, query: { namespace, key, refresh_ttl } }) => {
       const get: GetItem = { namespace: required(namespace), key, refreshTtl: refresh_ttl };
-      const [item] = await items.batch<[GetItem]>([get]);
-      if (item === null) throw notFound("item", key);
-      return json(itemOnWire(item));
+      return json(itemOnWire(await items.as(caller).get(get)));
     },
   });
 }
 
-function deleteItem(items: BaseStore): Route {
+function deleteItem(items: PerCaller<ItemService>): Route {
   return route({
     method: "delete",
     path: "/store/items",
@@ -80,14 +80,14 @@ function deleteItem(items: BaseStore): Route {
     tag: "Store",
     body: z.object({ namespace: itemNamespace, key: itemKey }),
     responses: { 204: "Gone" },
-    handle: async ({ body: { namespace, key } }) => {
-      await items.delete(required(namespace), key);
+    handle: async ({ caller, body: { namespace, key } }) => {
+      await items.as(caller).remove(required(namespace), key);
       return noContent();
     },
   });
 }
 
-function searchItems(items: BaseStore): Route {
+function searchItems(items: PerCaller<ItemService>): Route {
   return route({
     method: "post",
     path: "/store/items/search",
@@ -95,14 +95,14 @@ function searchItems(items: BaseStore): Route {
     tag: "Store",
     body: z.object({
       namespace_prefix: labels,
-      filter: jsonObject.nullish(),
-      query: z.string().nullish(),
+      filter: smallObject.nullish(),
+      query: z.string().max(65_536).nullish(),
       refresh_ttl: z.boolean().nullish(),
       limit: limit(10),
       offset,
     }),
     responses: { 200: z.object({ items: z.array(itemSchema.extend({ score: z.number().nullable() })) }) },
-    handle: async ({ body }) => {
+    handle: async ({ body, caller }) => {
       const search: SearchItems = {
         namespacePrefix: body.namespace_prefix,
         filter: body.filter ?? undefined,
@@ -111,13 +111,13 @@ function searchItems(items: BaseStore): Route {
         limit: body.limit,
         offset: body.offset,
       };
-      const [found] = await items.batch<[SearchItems]>([search]);
+      const found = await items.as(caller).search(search);
       return json({ items: found.map((item) => ({ ...itemOnWire(item), score: item.score ?? null })) });
     },
   });
 }
 
-function listNamespaces(items: BaseStore): Route {
+function listNamespaces(items: PerCaller<ItemService>): Route {
   return route({
     method: "post",
     path: "/store/namespaces",
@@ -131,8 +131,8 @@ function listNamespaces(items: BaseStore): Route {
       offset,
     }),
     responses: { 200: z.object({ namespaces: z.array(z.array(z.string())) }) },
-    handle: async ({ body }) => {
-      const namespaces = await items.listNamespaces({
+    handle: async ({ body, caller }) => {
+      const namespaces = await items.as(caller).listNamespaces({
         prefix: body.prefix ?? undefined,
         suffix: body.suffix ?? undefined,
         maxDepth: body.max_depth ?? undefined,
@@ -146,14 +146,16 @@ function listNamespaces(items: BaseStore): Route {
 
 // ---- the parts
 
-const labels = z.array(z.string()).superRefine(refuseBy(labelsProblem));
+const MAX_LABELS = 100;
+const labelList = z.array(z.string().max(512)).max(MAX_LABELS);
+const labels = labelList.superRefine(refuseBy(labelsProblem));
 
 /** An empty list passes: `required` answers it with 400, as the Platform does. */
-const itemNamespace = z
-  .array(z.string())
-  .superRefine(refuseBy((given) => (given.length === 0 ? undefined : itemNamespaceProblem(given))));
+const itemNamespace = labelList.superRefine(
+  refuseBy((given) => (given.length === 0 ? undefined : itemNamespaceProblem(given))),
+);
 
-const itemKey = z.string().superRefine(refuseBy(keyProblem));
+const itemKey = z.string().max(1_024).superRefine(refuseBy(keyProblem));
 
 const itemSchema = z.object({
   namespace: z.array(z.string()),

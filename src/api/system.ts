@@ -1,7 +1,9 @@
 /** What is about the server itself: health, capabilities, metrics, descriptions. */
 import { z } from "zod";
+import { isPermitted } from "../core/caller.js";
 import { GatewayError } from "../core/errors.js";
 import type { Metrics } from "../core/metrics.js";
+import type { Readiness } from "../core/readiness.js";
 import type { RunStore } from "../storage/storage.js";
 import { docsPage } from "./docs-page.js";
 import { type OpenApiDocument, openApiDocument } from "./openapi.js";
@@ -13,28 +15,48 @@ export interface SystemRoutesDeps {
   readonly version: string;
   readonly langgraphVersion: string;
   readonly runs: RunStore;
+  readonly readiness: Pick<Readiness, "reason">;
   readonly metrics: Metrics;
   /** All other routes: what the descriptions describe. */
   readonly routes: readonly Route[];
+  /** Whether runs may ask for what LangSmith does. */
+  readonly hasLangsmith: boolean;
   /** Groups that the configuration switches off. */
-  readonly disabled: { readonly assistants: boolean; readonly meta: boolean };
+  readonly disabled: {
+    readonly assistants: boolean;
+    readonly crons: boolean;
+    readonly meta: boolean;
+    readonly eventStreaming: boolean;
+    readonly openai: boolean;
+    readonly mcp: boolean;
+    readonly a2a: boolean;
+    readonly webhooks: boolean;
+  };
 }
+
+/** Of the schema that the protocol's types are made from. */
+const PROTOCOL_VERSION = "0.0.13";
 
 const serverInfo = z
   .object({
     version: z.string(),
     langgraph_js_version: z.string(),
     context: z.literal("js"),
+    event_streaming_protocol: z
+      .string()
+      .nullable()
+      .meta({ description: "The version of the event-streaming protocol" }),
     flags: z.record(z.string(), z.boolean()).meta({ description: "What this server can do" }),
   })
   .meta({ id: "ServerInfo" });
 
 export function systemRoutes(deps: SystemRoutesDeps): Route[] {
-  const { version, langgraphVersion, runs, metrics, disabled } = deps;
+  const { version, langgraphVersion, runs, readiness, metrics, disabled } = deps;
 
   const health = route({
     method: "get",
     path: "/ok",
+    access: "everybody",
     summary: "Whether the server answers; with `check_db=1` also whether its database does",
     tag: "system",
     query: z.object({ check_db: queryBoolean(false) }),
@@ -44,13 +66,32 @@ export function systemRoutes(deps: SystemRoutesDeps): Route[] {
       return json({ ok: true });
     },
   });
-  if (disabled.meta) return [health];
+  const ready = route({
+    method: "get",
+    path: "/ready",
+    access: "everybody",
+    summary:
+      "Whether the server should be sent requests: not while it stops, nor while its databases cannot be written",
+    tag: "system",
+    responses: {
+      200: z.object({ ready: z.literal(true) }),
+      503: z.object({ detail: z.string(), code: z.literal("unavailable"), ready: z.literal(false) }),
+    },
+    async handle() {
+      const reason = await readiness.reason();
+      if (reason !== null) throw new GatewayError("unavailable", reason, { ready: false });
+      return json({ ready: true });
+    },
+  });
+  if (disabled.meta) return [health, ready];
 
   const meta: Route[] = [
     health,
+    ready,
     route({
       method: "get",
       path: "/info",
+      access: "everybody",
       summary: "Versions, and what this server can do",
       tag: "system",
       responses: { 200: serverInfo },
@@ -59,17 +100,21 @@ export function systemRoutes(deps: SystemRoutesDeps): Route[] {
           version,
           langgraph_js_version: langgraphVersion,
           context: "js",
+          event_streaming_protocol: disabled.eventStreaming ? null : PROTOCOL_VERSION,
           flags: {
             assistants: !disabled.assistants,
-            crons: false,
-            langsmith: false,
+            crons: !disabled.crons,
+            langsmith: deps.hasLangsmith,
             langsmith_tracing_replicas: false,
             stream_namespaces: false,
             strict_resume: false,
-            event_streaming: false,
+            event_streaming: !disabled.eventStreaming,
+            openai: !disabled.openai,
+            mcp: !disabled.mcp,
+            a2a: !disabled.a2a,
             semantic_search: false,
-            thread_ttl: false,
-            webhooks: false,
+            thread_ttl: true,
+            webhooks: !disabled.webhooks,
           },
         }),
     }),
@@ -80,7 +125,13 @@ export function systemRoutes(deps: SystemRoutesDeps): Route[] {
       tag: "system",
       query: z.object({ format: queryString().pipe(z.literal("prometheus").optional()) }),
       responses: { 200: { description: "Counters, gauges and histograms", contentType: "text/plain" } },
-      async handle() {
+      async handle({ caller: { user } }) {
+        if (user !== null && !isPermitted(user.permissions, "metrics:read")) {
+          throw new GatewayError(
+            "forbidden",
+            "not authorized: metrics:read is not among the permissions of the caller",
+          );
+        }
         const text = await metrics.render(await runs.countPending());
         return new Response(text, { headers: { "content-type": metrics.contentType } });
       },
@@ -88,6 +139,7 @@ export function systemRoutes(deps: SystemRoutesDeps): Route[] {
     route({
       method: "get",
       path: "/openapi.json",
+      access: "everybody",
       summary: "This API as an OpenAPI 3.1 document",
       tag: "system",
       responses: { 200: jsonObject },
@@ -96,6 +148,7 @@ export function systemRoutes(deps: SystemRoutesDeps): Route[] {
     route({
       method: "get",
       path: "/docs",
+      access: "everybody",
       summary: "This API as a page",
       tag: "system",
       responses: { 200: { description: "HTML", contentType: "text/html" } },

@@ -1,37 +1,46 @@
 /** A thread's state: read it, walk its history, write to it (T9–T15). */
 import { z } from "zod";
+import type { Caller, PerCaller } from "../core/caller.js";
+import type { Clock } from "../core/clock.js";
 import { invalid, unsupported } from "../core/errors.js";
-import type { CheckpointPointer } from "../core/model.js";
-import type { StateUpdate } from "../graphs/host.js";
+import type { CheckpointPointer, ThreadState } from "../core/model.js";
+import type { HistoryPage, StateUpdate } from "../graphs/host.js";
+import type { RunManager } from "../runs/manager.js";
 import type { ThreadStateService } from "../threads/state.js";
 import type { ThreadService } from "../threads/threads.js";
 import { queryBoolean, queryInteger, queryList, queryString } from "./query.js";
 import { renderState, threadJson } from "./render.js";
-import { json, type Route, rawJson, route } from "./route.js";
+import { json, type ResponseDescription, type Route, rawJson, route } from "./route.js";
 import {
-  anyJson,
   checkpointPointer,
   command,
+  graphValue,
   id,
   jsonObject,
+  label,
   limit,
   optional,
+  smallObject,
   thread,
   threadState,
 } from "./schemas.js";
 
 export interface StateRoutesDeps {
-  readonly threads: ThreadService;
-  readonly state: ThreadStateService;
+  readonly threads: PerCaller<ThreadService>;
+  readonly state: PerCaller<ThreadStateService>;
+  readonly manager: PerCaller<Pick<RunManager, "active">>;
+  readonly clock: Clock;
+  /** Bytes that the states of one page may take. */
+  readonly pageLimit: number;
 }
 
 const threadParams = z.object({ thread_id: id });
 
 /** What one node writes. */
 export const stateUpdate = z.object({
-  values: anyJson.optional(),
+  values: graphValue.optional(),
   command: command.nullish(),
-  as_node: z.string().nullish(),
+  as_node: label.nullish(),
 });
 
 /** A checkpoint id, a checkpoint, or a config that holds one. */
@@ -45,7 +54,18 @@ const before = z
   ])
   .meta({ description: "exclusive: a checkpoint id, a checkpoint or a config" });
 
-export function stateRoutes({ threads, state }: StateRoutesDeps): Route[] {
+const historyPage: ResponseDescription = {
+  description: "Newest first; fewer than `limit` where there are no more, or where the page is full",
+  schema: z.array(threadState),
+  headers: { "x-pagination-next": "Where the page is full: the `before` of the next one" },
+};
+
+export function stateRoutes({ threads, state, manager, clock, pageLimit: maxBytes }: StateRoutesDeps): Route[] {
+  async function isUnderWay(caller: Caller, threadId: string): Promise<boolean> {
+    const run = await manager.as(caller).active(threadId);
+    return run !== undefined && (run.status === "running" || run.runAfter <= clock.now());
+  }
+
   return [
     route({
       method: "get",
@@ -55,9 +75,12 @@ export function stateRoutes({ threads, state }: StateRoutesDeps): Route[] {
       params: threadParams,
       query: z.object({ subgraphs: queryBoolean(false), select: queryList(z.string()) }),
       responses: { 200: threadState },
-      async handle({ params, query }) {
+      async handle({ params, query, caller }) {
         if (query.select !== undefined) throw unsupported("select", "the whole state is answered");
-        return json(renderState(await state.get(params.thread_id, null, query)));
+        // Asked first: what ends in between is said to go on, never the other way round.
+        const isBusy = await isUnderWay(caller, params.thread_id);
+        const head = await state.as(caller).get(params.thread_id, null, query);
+        return json(renderState(isBusy ? goingOn(head) : head));
       },
     }),
     route({
@@ -71,9 +94,11 @@ export function stateRoutes({ threads, state }: StateRoutesDeps): Route[] {
         checkpoint_id: optional(id, null),
       }),
       responses: { 200: z.object({ checkpoint: jsonObject }) },
-      async handle({ params, body }) {
+      async handle({ params, body, caller }) {
         const checkpoint = body.checkpoint ?? pointerTo(body.checkpoint_id);
-        const written = await state.update(params.thread_id, { checkpoint, supersteps: [[toStateUpdate(body)]] });
+        const written = await state
+          .as(caller)
+          .update(params.thread_id, { checkpoint, supersteps: [[toStateUpdate(body)]] });
         return json({ checkpoint: written, configurable: written, checkpoint_id: written.checkpoint_id });
       },
     }),
@@ -83,9 +108,10 @@ export function stateRoutes({ threads, state }: StateRoutesDeps): Route[] {
       summary: "Merge metadata into a thread (the older spelling of PATCH /threads/{thread_id})",
       tag: "state",
       params: threadParams,
-      body: z.object({ metadata: jsonObject }),
+      body: z.object({ metadata: smallObject }),
       responses: { 200: thread },
-      handle: async ({ params, body }) => rawJson(threadJson(await threads.patch(params.thread_id, body))),
+      handle: async ({ params, body, caller }) =>
+        rawJson(threadJson(await threads.as(caller).patch(params.thread_id, body))),
     }),
     route({
       method: "get",
@@ -95,8 +121,8 @@ export function stateRoutes({ threads, state }: StateRoutesDeps): Route[] {
       params: z.object({ thread_id: id, checkpoint_id: id }),
       query: z.object({ subgraphs: queryBoolean(false) }),
       responses: { 200: threadState },
-      async handle({ params, query }) {
-        return json(renderState(await state.get(params.thread_id, pointerTo(params.checkpoint_id), query)));
+      async handle({ params, query, caller }) {
+        return json(renderState(await state.as(caller).get(params.thread_id, pointerTo(params.checkpoint_id), query)));
       },
     }),
     route({
@@ -107,8 +133,8 @@ export function stateRoutes({ threads, state }: StateRoutesDeps): Route[] {
       params: threadParams,
       body: z.object({ checkpoint: checkpointPointer, subgraphs: optional(z.boolean(), false) }),
       responses: { 200: threadState },
-      async handle({ params, body }) {
-        return json(renderState(await state.get(params.thread_id, body.checkpoint, body)));
+      async handle({ params, body, caller }) {
+        return json(renderState(await state.as(caller).get(params.thread_id, body.checkpoint, body)));
       },
     }),
     route({
@@ -121,14 +147,11 @@ export function stateRoutes({ threads, state }: StateRoutesDeps): Route[] {
         limit: queryInteger({ min: 1, max: 1_000, fallback: 10 }),
         before: queryString().pipe(id.optional()),
       }),
-      responses: { 200: z.array(threadState) },
-      async handle({ params, query }) {
-        const states = await state.history(params.thread_id, null, {
-          ...query,
-          before: query.before ?? null,
-          metadata: {},
-        });
-        return json(states.map(renderState));
+      responses: { 200: historyPage },
+      async handle({ caller, params, query: { limit, before = null } }) {
+        return renderHistory(
+          await state.as(caller).history(params.thread_id, null, { limit, before, metadata: {}, maxBytes }),
+        );
       },
     }),
     route({
@@ -140,17 +163,33 @@ export function stateRoutes({ threads, state }: StateRoutesDeps): Route[] {
       body: z.object({
         limit: limit(10),
         before: optional(before, null),
-        metadata: optional(jsonObject, {}),
+        metadata: optional(smallObject, {}),
         checkpoint: optional(checkpointPointer, null),
       }),
-      responses: { 200: z.array(threadState) },
-      async handle({ params, body }) {
-        const states = await state.history(params.thread_id, body.checkpoint, body);
-        return json(states.map(renderState));
+      responses: { 200: historyPage },
+      async handle({ caller, params, body: { checkpoint, ...query } }) {
+        return renderHistory(await state.as(caller).history(params.thread_id, checkpoint, { ...query, maxBytes }));
       },
     }),
   ];
 }
+
+/** A hook shows the newest states of a thread, so a page that is full ends early instead of being refused. */
+function renderHistory({ states, next }: HistoryPage): Response {
+  return json(states.map(renderState), { headers: next === null ? {} : { "x-pagination-next": next } });
+}
+
+/**
+ * Between the end of a task and the next checkpoint, and before the first one, LangGraph names nothing that is next. Clients
+ * take a thread for idle then, and do not follow the run that executes.
+ */
+function goingOn(head: ThreadState): ThreadState {
+  if (head.next.length > 0) return head;
+  const names = [...new Set(head.tasks.map(({ name }) => name))];
+  return { ...head, next: names.length > 0 ? names : [START] };
+}
+
+const START = "__start__";
 
 function pointerTo(checkpointId: string | null): CheckpointPointer | null {
   return checkpointId === null ? null : { checkpointNs: "", checkpointId };

@@ -1,57 +1,40 @@
-/** Threads: create, find, open, change, copy, prune, delete (T1–T8). */
+/** Threads: create, open, change, copy, prune, delete (T1, T4–T8). */
 import { z } from "zod";
-import { THREAD_STATUSES } from "../core/model.js";
+import type { Caller, PerCaller } from "../core/caller.js";
 import type { RunManager } from "../runs/manager.js";
-import { THREAD_SORT_COLUMNS, type ThreadFilter, type ThreadWithValues } from "../storage/storage.js";
+import type { ThreadWithValues } from "../storage/storage.js";
 import type { ThreadStateService } from "../threads/state.js";
 import type { ThreadService } from "../threads/threads.js";
-import { extractor } from "./extract.js";
 import { queryList } from "./query.js";
-import { paginationHeaders, renderRun, renderState, renderThread, renderTtl, threadJson } from "./render.js";
+import { renderRun, renderState, renderStorage, renderTtl, threadJson } from "./render.js";
 import { json, noContent, type Route, rawJson, route } from "./route.js";
-import { id, jsonObject, limit, offset, optional, pageOf, sortOrder, thread, ttl } from "./schemas.js";
+import { id, optional, smallObject, thread, threadStorage, ttl } from "./schemas.js";
 import { stateUpdate, toStateUpdate } from "./thread-state.js";
 
 export interface ThreadRoutesDeps {
-  readonly threads: ThreadService;
-  readonly state: ThreadStateService;
-  readonly manager: RunManager;
+  readonly threads: PerCaller<ThreadService>;
+  readonly state: PerCaller<ThreadStateService>;
+  readonly manager: PerCaller<RunManager>;
 }
 
 const threadParams = z.object({ thread_id: id });
 
-const THREAD_SELECT = [
-  "thread_id",
-  "created_at",
-  "updated_at",
-  "state_updated_at",
-  "metadata",
-  "config",
-  "context",
-  "status",
-  "values",
-  "interrupts",
-  "error",
-] as const;
-
 const THREAD_INCLUDES = ["ttl", "state", "active_run", "pending_interrupts"] as const;
-
-const filter = {
-  metadata: jsonObject.nullish(),
-  values: jsonObject.nullish(),
-  status: z.enum(THREAD_STATUSES).nullish(),
-};
 
 export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Route[] {
   /** What else a client wants to know when it opens a thread, in one call. */
-  async function included(found: ThreadWithValues, include: readonly string[]): Promise<Record<string, unknown>> {
+  async function included(
+    caller: Caller,
+    found: ThreadWithValues,
+    include: readonly string[],
+  ): Promise<Record<string, unknown>> {
     const extra: Record<string, unknown> = {};
     if (include.includes("ttl")) extra.ttl = renderTtl(found);
     if (include.includes("state")) {
-      extra.state = renderState(await state.get(found.threadId, null, { subgraphs: false }));
+      extra.state = renderState(await state.as(caller).get(found.threadId, null, { subgraphs: false }));
     }
     if (include.includes("active_run")) {
-      const active = await manager.active(found.threadId);
+      const active = await manager.as(caller).active(found.threadId);
       extra.active_run = active === undefined ? null : renderRun(active);
     }
     if (include.includes("pending_interrupts")) extra.pending_interrupts = Object.values(found.interrupts).flat();
@@ -66,14 +49,14 @@ export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Rou
       tag: "threads",
       body: z.object({
         thread_id: id.nullish(),
-        metadata: optional(jsonObject, {}),
+        metadata: optional(smallObject, {}),
         if_exists: optional(z.enum(["raise", "do_nothing"]), "raise" as const),
         ttl: optional(ttl, null),
-        supersteps: optional(z.array(z.object({ updates: z.array(stateUpdate).min(1) })).max(1_000), []),
+        supersteps: optional(z.array(z.object({ updates: z.array(stateUpdate).min(1).max(1_000) })).max(1_000), []),
       }),
       responses: { 200: thread },
-      async handle({ body }) {
-        const created = await threads.create({
+      async handle({ body, caller }) {
+        const created = await threads.as(caller).create({
           threadId: body.thread_id ?? undefined,
           metadata: body.metadata,
           ifExists: body.if_exists,
@@ -85,47 +68,6 @@ export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Rou
     }),
     route({
       method: "post",
-      path: "/threads/search",
-      summary: "Find threads",
-      tag: "threads",
-      body: z.object({
-        ...filter,
-        ids: z.array(id).max(1_000).nullish(),
-        limit: limit(10),
-        offset,
-        sort_by: optional(z.enum(THREAD_SORT_COLUMNS), "updated_at" as const),
-        sort_order: sortOrder,
-        select: z.array(z.enum(THREAD_SELECT)).nullish(),
-        extract: z.record(z.string(), z.string()).nullish(),
-      }),
-      responses: { 200: pageOf(thread) },
-      async handle({ body }) {
-        const extract = body.extract ? extractor(body.extract) : undefined;
-        const select = body.select ?? undefined;
-        const withValues = select === undefined || select.includes("values") || extract?.needsValues === true;
-        const page = await threads.search(
-          filterOf(body),
-          { limit: body.limit, offset: body.offset, sortBy: body.sort_by, sortOrder: body.sort_order },
-          { withValues },
-        );
-        const rows = page.rows.map((row) => {
-          const extra = extract === undefined ? {} : { extracted: extract.apply(renderThread(row)) };
-          return threadJson(row, { select, extra });
-        });
-        return rawJson(`[${rows.join(",")}]`, { headers: paginationHeaders(body, page) });
-      },
-    }),
-    route({
-      method: "post",
-      path: "/threads/count",
-      summary: "Count threads",
-      tag: "threads",
-      body: z.object(filter),
-      responses: { 200: z.number().int() },
-      handle: async ({ body }) => json(await threads.count(filterOf(body))),
-    }),
-    route({
-      method: "post",
       path: "/threads/prune",
       summary: "Delete threads, or all but their latest state",
       tag: "threads",
@@ -134,7 +76,8 @@ export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Rou
         strategy: optional(z.enum(["delete", "keep_latest"]), "delete" as const),
       }),
       responses: { 200: z.object({ pruned_count: z.number().int() }) },
-      handle: async ({ body }) => json({ pruned_count: await threads.prune(body.thread_ids, body.strategy) }),
+      handle: async ({ body, caller }) =>
+        json({ pruned_count: await threads.as(caller).prune(body.thread_ids, body.strategy) }),
     }),
     route({
       method: "get",
@@ -144,9 +87,9 @@ export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Rou
       params: threadParams,
       query: z.object({ include: queryList(z.enum(THREAD_INCLUDES)) }),
       responses: { 200: thread },
-      async handle({ params, query }) {
-        const found = await threads.require(params.thread_id);
-        return rawJson(threadJson(found, { extra: await included(found, query.include ?? []) }));
+      async handle({ params, query, caller }) {
+        const found = await threads.as(caller).require(params.thread_id);
+        return rawJson(threadJson(found, { extra: await included(caller, found, query.include ?? []) }));
       },
     }),
     route({
@@ -155,10 +98,10 @@ export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Rou
       summary: "Merge metadata into a thread, or change its ttl",
       tag: "threads",
       params: threadParams,
-      body: z.object({ metadata: jsonObject.nullish(), ttl: ttl.nullish() }),
+      body: z.object({ metadata: smallObject.nullish(), ttl: ttl.nullish() }),
       responses: { 200: thread, 204: "with `Prefer: return=minimal`" },
-      async handle({ params, body, headers }) {
-        const patched = await threads.patch(params.thread_id, {
+      async handle({ params, body, headers, caller }) {
+        const patched = await threads.as(caller).patch(params.thread_id, {
           ...(body.metadata ? { metadata: body.metadata } : {}),
           ...(body.ttl ? { ttl: body.ttl } : {}),
         });
@@ -172,9 +115,21 @@ export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Rou
       tag: "threads",
       params: threadParams,
       responses: { 204: "deleted" },
-      async handle({ params }) {
-        await threads.remove(params.thread_id);
+      async handle({ params, caller }) {
+        await threads.as(caller).remove(params.thread_id);
         return noContent();
+      },
+    }),
+    route({
+      method: "get",
+      path: "/threads/{thread_id}/storage",
+      summary: "What a thread's state takes in the database, by channel",
+      tag: "threads",
+      params: threadParams,
+      responses: { 200: threadStorage, 501: "its graph keeps its state in a checkpointer of its own" },
+      async handle({ params, caller }) {
+        const sizes = await threads.as(caller).sizes(params.thread_id);
+        return json(renderStorage(params.thread_id, sizes));
       },
     }),
     route({
@@ -184,7 +139,7 @@ export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Rou
       tag: "threads",
       params: threadParams,
       responses: { 200: thread },
-      handle: async ({ params }) => rawJson(threadJson(await threads.copy(params.thread_id))),
+      handle: async ({ params, caller }) => rawJson(threadJson(await threads.as(caller).copy(params.thread_id))),
     }),
   ];
 }
@@ -193,18 +148,4 @@ export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Rou
 function prefersMinimal(headers: Headers): boolean {
   const preferences = headers.get("prefer")?.toLowerCase().split(",") ?? [];
   return preferences.some((preference) => preference.trim() === "return=minimal");
-}
-
-function filterOf(body: {
-  ids?: string[] | null | undefined;
-  metadata?: ThreadFilter["metadata"] | null;
-  values?: ThreadFilter["values"] | null;
-  status?: ThreadFilter["status"] | null;
-}): ThreadFilter {
-  return {
-    ids: body.ids ?? undefined,
-    metadata: body.metadata ?? undefined,
-    values: body.values ?? undefined,
-    status: body.status ?? undefined,
-  };
 }

@@ -20,6 +20,8 @@ export interface StreamEvent {
   readonly namespace: readonly string[];
   /** One line of JSON, serialised once where the event was produced. */
   readonly data: string;
+  /** When it was produced, epoch milliseconds. */
+  readonly at: number;
 }
 
 /** Where a reader starts: from the beginning, strictly after an id, or with what comes next (of a complete log, the end). */
@@ -33,6 +35,27 @@ export type StreamBatch =
   | { readonly kind: "events"; readonly events: readonly StreamEvent[] }
   | { readonly kind: "gap" };
 
+/**
+ * How what a log holds already is told to somebody who joins: event by event, or folded (`bridge/fold.ts`), which brings a
+ * client to the same state with less. What is published later is never folded.
+ */
+export type Replay = "raw" | "folded";
+
+export interface SubscribeOptions {
+  readonly cursor: Cursor;
+  readonly signal: AbortSignal;
+  /** `raw` unless it is given. */
+  readonly replay?: Replay | undefined;
+}
+
+/** The ids between which a log is retained. */
+export interface LogExtent {
+  readonly first: EventId;
+  readonly last: EventId;
+  /** Whether the log is complete. */
+  readonly ended: boolean;
+}
+
 export interface StreamBridge {
   /** Appends to the run's log. An id that is not greater than the last one comes from a zombie: false, nothing changes. */
   publish(runId: string, event: StreamEvent): boolean | Promise<boolean>;
@@ -40,14 +63,13 @@ export interface StreamBridge {
   end(runId: string): void | Promise<void>;
   /** Whether the run's log is retained here, complete or not. */
   has(runId: string): boolean | Promise<boolean>;
+  /** What is retained of the run's log; undefined while that is no event. */
+  extent(runId: string): LogExtent | undefined | Promise<LogExtent | undefined>;
   /**
    * Reads the run's log. Waits for a run that has not published yet; returns at the end of a complete log; throws
    * `StreamBrokenError` when the bridge closes first, because an unfinished stream must never look finished.
    */
-  subscribe(
-    runId: string,
-    options: { readonly cursor: Cursor; readonly signal: AbortSignal },
-  ): AsyncIterable<StreamBatch>;
+  subscribe(runId: string, options: SubscribeOptions): AsyncIterable<StreamBatch>;
   /** Forgets the log of a run that was deleted; its subscriptions finish. */
   drop(runId: string): void | Promise<void>;
   close(): void | Promise<void>;
@@ -66,6 +88,11 @@ export interface Signals {
 
 export function compareEventIds(a: EventId, b: EventId): number {
   return a.fence - b.fence || a.seq - b.seq;
+}
+
+/** Whether nothing can come between the two: an owner numbers its events without holes. */
+export function isNextEventId(id: EventId, next: EventId): boolean {
+  return id.fence === next.fence && id.seq + 1 === next.seq;
 }
 
 export function formatEventId(id: EventId): string {

@@ -6,18 +6,23 @@
  * 2. A subscription holds one batch at most; how fast it is read never concerns the publisher.
  * 3. Publishing wakes readers once per turn of the event loop, so events of one turn leave in one batch.
  * 4. An unfinished log never looks finished: closing the bridge throws at its readers (W2).
+ * 5. A log is folded when somebody joins who wants that, from where the last such reader left off, in slices that do not
+ *    keep others waiting. What that takes counts as the log's.
  */
 import type { Clock } from "../core/clock.js";
 import {
   type Cursor,
   compareEventIds,
   type EventId,
+  isNextEventId,
   type Signals,
   type StreamBatch,
   type StreamBridge,
   StreamBrokenError,
   type StreamEvent,
 } from "./bridge.js";
+import { restAfter } from "./fold.js";
+import { createFolding, type Folding } from "./folding.js";
 
 export interface MemoryBridgeOptions {
   readonly clock: Clock;
@@ -42,6 +47,16 @@ interface RunLog {
   last: EventId | null;
   readonly waiting: Set<() => void>;
   wakeScheduled: boolean;
+  folded: FoldedLog | undefined;
+}
+
+/** The log up to a position, folded. */
+interface FoldedLog {
+  readonly folding: Folding;
+  /** Absolute position of the first event that is not folded yet. */
+  position: number;
+  /** What of the log's bytes this is. */
+  bytes: number;
 }
 
 /** An event costs its strings and about this much around them. */
@@ -66,6 +81,7 @@ export function createMemoryBridge(options: MemoryBridgeOptions): StreamBridge {
         last: null,
         waiting: new Set(),
         wakeScheduled: false,
+        folded: undefined,
       };
       logs.set(runId, log);
     }
@@ -81,6 +97,52 @@ export function createMemoryBridge(options: MemoryBridgeOptions): StreamBridge {
     logs.delete(runId);
     log.ended = true;
     wake(log);
+  }
+
+  /** Forgets finished logs, the oldest first, until all fit: never this one. */
+  function makeRoomFor(runId: string): void {
+    for (const oldest of [...finished.keys()]) {
+      if (retainedBytes <= options.maxRetainedBytes) return;
+      if (oldest !== runId) forget(oldest);
+    }
+  }
+
+  const nextSlice = createSlices();
+
+  /** Brings the folded log up to this position, unless that is evicted meanwhile. */
+  async function foldUpTo(runId: string, log: RunLog, position: number): Promise<FoldedLog> {
+    let folded = foldedOf(log);
+    while (folded.position < position) {
+      await nextSlice(() => {
+        folded = foldedOf(log);
+        foldSome(log, folded);
+        const added = accountFor(log, folded);
+        if (logs.get(runId) !== log || !finished.has(runId)) return;
+        retainedBytes += added;
+        makeRoomFor(runId);
+      });
+    }
+    return folded;
+  }
+
+  /** What the log holds now, folded, from a position; returns the position after it. */
+  async function* replayFolded(runId: string, log: RunLog, from: Position): AsyncGenerator<StreamBatch, number> {
+    const end = log.base + log.events.length;
+    let position = from.position;
+    while (position < end && !from.signal.aborted) {
+      const { folding } = await foldUpTo(runId, log, end);
+      if (position < firstOf(log)) {
+        position = firstOf(log);
+        yield { kind: "gap" };
+        continue;
+      }
+      const events = upTo(options.maxBytesPerReader, restAfter(folding.events(), idBefore(log, position)));
+      const last = events.at(-1);
+      if (last === undefined) return position;
+      position = log.base + firstAfter(log, last.id);
+      yield { kind: "events", events };
+    }
+    return position;
   }
 
   return {
@@ -104,20 +166,25 @@ export function createMemoryBridge(options: MemoryBridgeOptions): StreamBridge {
         runId,
         options.clock.after(options.retentionMs, () => forget(runId)),
       );
-      for (const oldest of finished.keys()) {
-        if (retainedBytes <= options.maxRetainedBytes || oldest === runId) break;
-        forget(oldest);
-      }
+      makeRoomFor(runId);
       wake(log);
     },
 
     has: (runId) => logs.has(runId),
 
-    async *subscribe(runId, { cursor, signal }): AsyncGenerator<StreamBatch> {
+    extent(runId) {
+      const log = logs.get(runId);
+      const first = log?.events[log.evicted];
+      if (log === undefined || first === undefined || log.last === null) return undefined;
+      return { first: first.id, last: log.last, ended: log.ended };
+    },
+
+    async *subscribe(runId, { cursor, signal, replay = "raw" }): AsyncGenerator<StreamBatch> {
       const log = open(runId);
       const start = locate(log, cursor);
       let position = start.position;
       if (start.missed) yield { kind: "gap" };
+      if (replay === "folded") position = yield* replayFolded(runId, log, { position, signal });
       while (!signal.aborted) {
         if (position < firstOf(log)) {
           position = firstOf(log);
@@ -173,6 +240,10 @@ function evictOldest(log: RunLog): void {
   const event = log.events[log.evicted];
   if (event === undefined) return;
   log.bytes -= sizeOf(event);
+  if (log.folded !== undefined) {
+    log.folded.folding.forget(event.id);
+    accountFor(log, log.folded);
+  }
   log.evicted++;
   if (log.evicted < log.events.length / 8) return;
   log.base += log.evicted;
@@ -185,7 +256,10 @@ function locate(log: RunLog, cursor: Cursor): { readonly position: number; reado
   if ("after" in cursor) {
     const index = firstAfter(log, cursor.after);
     const before = index > log.evicted ? log.events[index - 1] : undefined;
-    const known = before !== undefined && compareEventIds(before.id, cursor.after) === 0;
+    const next = log.events[index];
+    const known =
+      (before !== undefined && compareEventIds(before.id, cursor.after) === 0) ||
+      (next !== undefined && isNextEventId(cursor.after, next.id));
     return { position: log.base + index, missed: !known };
   }
   if (cursor.from === "start") return { position: 0, missed: false };
@@ -207,13 +281,73 @@ function firstAfter({ events, evicted }: RunLog, id: EventId): number {
 }
 
 function takeBatch(log: RunLog, position: number, maxBytes: number): readonly StreamEvent[] {
-  const start = position - log.base;
+  return upTo(maxBytes, log.events, position - log.base);
+}
+
+/** The events from an index on that fit, and one at least. */
+function upTo(maxBytes: number, events: readonly StreamEvent[], start = 0): readonly StreamEvent[] {
   let end = start;
-  for (let bytes = 0; end < log.events.length && (bytes < maxBytes || end === start); end++) {
-    const event = log.events[end];
+  for (let bytes = 0; end < events.length && (bytes < maxBytes || end === start); end++) {
+    const event = events[end];
     if (event !== undefined) bytes += sizeOf(event);
   }
-  return log.events.slice(start, end);
+  return events.slice(start, end);
+}
+
+// ---- folding
+
+interface Position {
+  readonly position: number;
+  readonly signal: AbortSignal;
+}
+
+/** How long folding keeps others waiting. */
+const SLICE_MS = 5;
+
+/** The folded log; a new one when events went that it had not come to. */
+function foldedOf(log: RunLog): FoldedLog {
+  if (log.folded === undefined || log.folded.position < firstOf(log)) {
+    log.bytes -= log.folded?.bytes ?? 0;
+    log.folded = { folding: createFolding(), position: firstOf(log), bytes: 0 };
+  }
+  return log.folded;
+}
+
+function foldSome(log: RunLog, folded: FoldedLog): void {
+  const stopAt = performance.now() + SLICE_MS;
+  do {
+    const event = log.events[folded.position - log.base];
+    if (event === undefined) return;
+    folded.folding.push(event);
+    folded.position++;
+  } while (performance.now() < stopAt);
+}
+
+/** Counts what the folded log takes as the log's; returns by how much that has grown. */
+function accountFor(log: RunLog, folded: FoldedLog): number {
+  const added = folded.folding.bytes - folded.bytes;
+  folded.bytes += added;
+  log.bytes += added;
+  return added;
+}
+
+/** The id that a reader has last who comes to this position. */
+function idBefore(log: RunLog, position: number): EventId {
+  const index = position - log.base;
+  const before = log.events[index - 1]?.id;
+  if (before !== undefined) return before;
+  const { fence, seq } = log.events[index]?.id ?? { fence: 1, seq: 1 };
+  return { fence, seq: seq - 1 };
+}
+
+/** Runs one piece of work per turn of the event loop, in the order in which they came. */
+function createSlices(): (work: () => void) => Promise<void> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const slice = last.then(() => new Promise((resolve) => setImmediate(resolve))).then(work);
+    last = slice.catch(() => {}); // whoever asked for it is told
+    return slice;
+  };
 }
 
 function sizeOf(event: StreamEvent): number {

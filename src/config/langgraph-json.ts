@@ -40,34 +40,54 @@ const TAKEN_OVER: ReadonlyMap<string, string> = new Map([
   ["http.configurable_headers.include", "server.configurable_headers.includes"],
   ["http.configurable_headers.excludes", "server.configurable_headers.excludes"],
   ["http.configurable_headers.exclude", "server.configurable_headers.excludes"],
-  ...["assistants", "threads", "runs", "store", "meta"].map(
+  ...["assistants", "threads", "runs", "store", "meta", "webhooks", "mcp", "a2a", "ui"].map(
     (group) => [`http.disable_${group}`, `server.disable_${group}`] as const,
   ),
-  ["store.ttl.default_ttl", "store.ttl.default_ttl"],
-  ["store.ttl.refresh_on_read", "store.ttl.refresh_on_read"],
-  ["store.ttl.sweep_interval_minutes", "store.ttl.sweep_interval_minutes"],
+  ["http.app", "server.app"],
+  ["http.middleware_order", "server.middleware_order"],
+  ["http.enable_custom_route_auth", "server.enable_custom_route_auth"],
+  ["ui", "ui"],
+  ["ui_config.shared", "ui_config.shared"],
+  ["auth.path", "auth.path"],
+  ...[
+    "store.ttl.default_ttl",
+    "store.ttl.refresh_on_read",
+    "store.ttl.sweep_interval_minutes",
+    "store.index.dims",
+    "store.index.embed",
+    "store.index.fields",
+    "checkpointer.ttl.strategy",
+    "checkpointer.ttl.default_ttl",
+    "checkpointer.ttl.sweep_interval_minutes",
+    "checkpointer.ttl.sweep_limit",
+  ].map((key) => [key, key] as const),
+  ...[
+    "env_prefix",
+    "headers",
+    "url.require_https",
+    "url.allowed_domains",
+    "url.allowed_ports",
+    "url.max_url_length",
+    "url.disable_loopback",
+  ].map((key) => [`webhooks.${key}`, `webhooks.${key}`] as const),
 ]);
 
 const NOT_YET: ReadonlySet<string> = new Set([
-  "store.index",
-  "checkpointer.ttl",
   "checkpointer.path",
   "checkpointer.backend",
   "checkpointer.serde",
-  "auth",
+  "auth.openapi",
+  "auth.cache",
   "encryption",
-  "http.app",
   "http.logging_headers",
-  "http.middleware_order",
-  "http.enable_custom_route_auth",
   "http.mount_prefix",
-  "webhooks",
-  "ui",
-  "ui_config",
   "node_loader",
 ]);
 
-/** Nothing to do: heddle builds no image, and has none of the routes that the last four switch off. */
+/**
+ * Nothing to do: heddle builds no image, trusts no header that says that somebody is Studio, and has none of the routes
+ * that the last one switches off.
+ */
 const NOTHING_TO_DO: ReadonlySet<string> = new Set([
   "$schema",
   "env",
@@ -84,10 +104,7 @@ const NOTHING_TO_DO: ReadonlySet<string> = new Set([
   "pip_config_file",
   "pip_installer",
   "source",
-  "http.disable_mcp",
-  "http.disable_a2a",
-  "http.disable_webhooks",
-  "http.disable_ui",
+  "auth.disable_studio_auth",
 ]);
 
 /** Reads `text`; throws a `ConfigError` when it is no JSON object or names variables or files that are not there. */

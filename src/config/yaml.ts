@@ -3,6 +3,7 @@
  *
  * A value is replaced after parsing, so a variable can never add keys or structure. An unquoted value that reads as a
  * number, boolean or null after the replacement is one; quoted values stay text. `$${` stands for a plain `${`.
+ * `${{ … }}` stays as it is: `webhook-headers.ts` reads it.
  */
 import { isMap, isScalar, isSeq, type Node, parseDocument, type Scalar } from "yaml";
 import { ConfigError } from "./config-error.js";
@@ -37,8 +38,8 @@ function interpolate(node: Node | unknown, path: string, environment: Environmen
 }
 
 function replaceVariables(text: string, path: string, environment: Environment): string {
-  return text.replace(/\$\$\{|\$\{([^}]*)\}?/g, (whole, expression: string | undefined) => {
-    if (expression === undefined) return "${";
+  return text.replace(/\$\{\{.*?\}\}|\$\$\{|\$\{([^}]*)\}?/gs, (whole, expression: string | undefined) => {
+    if (expression === undefined) return whole === "$${" ? "${" : whole;
     const [, name, fallback] = /^([A-Za-z_]\w*)(?::-(.*))?$/s.exec(expression) ?? [];
     if (name === undefined || !whole.endsWith("}")) {
       throw new ConfigError(

@@ -27,8 +27,33 @@ export interface ItemTtlConfig {
   readonly sweepIntervalMinutes: number;
 }
 
-/** What no database and no wire keeps as it is: NUL and halves of surrogate pairs. */
+/** How items are found by meaning (`store.index`). */
+export interface ItemIndexConfig {
+  /** `provider:model`, or `path:function` of the user's project. */
+  readonly embed: string;
+  readonly dims: number;
+  /** Paths of the texts that a put indexes which names none itself. */
+  readonly fields: readonly string[];
+  /** How long an embedding may take. */
+  readonly timeoutMs: number;
+}
+
+/** Models may see what is stored and what is asked for differently. */
+export type EmbedPurpose = "documents" | "query";
+
+/**
+ * A unit vector for each text, in their order; a zero vector stays one. Rejects with `validation`, saying why, where the
+ * model fails, takes too long, or answers with anything but one vector of the configured dimensions for each.
+ */
+export type EmbedTexts = (texts: readonly string[], purpose: EmbedPurpose) => Promise<readonly Float32Array[]>;
+
+/** NUL and halves of surrogate pairs. */
 const UNSTORABLE = /[\0\p{Cs}]/u;
+
+/** Whether every database and every wire keeps `name` as it is. */
+export function isStorable(name: string): boolean {
+  return !UNSTORABLE.test(name);
+}
 
 /** What is wrong with these labels, in words, by the rules of `BaseStore`; undefined when nothing is. */
 export function labelsProblem(labels: readonly unknown[]): string | undefined {
@@ -37,7 +62,7 @@ export function labelsProblem(labels: readonly unknown[]): string | undefined {
     if (typeof label !== "string") return `namespace label ${shown} is not a string`;
     if (label === "") return "a namespace label is an empty string";
     if (label.includes(".")) return `namespace label ${shown} contains a period (".")`;
-    if (UNSTORABLE.test(label)) return `namespace label ${shown} contains NUL or half a surrogate pair`;
+    if (!isStorable(label)) return `namespace label ${shown} contains NUL or half a surrogate pair`;
   }
   return undefined;
 }
@@ -52,6 +77,6 @@ export function itemNamespaceProblem(labels: readonly unknown[]): string | undef
 /** What is wrong with an item's key, in words; undefined when nothing is. */
 export function keyProblem(key: unknown): string | undefined {
   if (typeof key !== "string") return "the key is not a string";
-  if (UNSTORABLE.test(key)) return `key ${JSON.stringify(key)} contains NUL or half a surrogate pair`;
+  if (!isStorable(key)) return `key ${JSON.stringify(key)} contains NUL or half a surrogate pair`;
   return undefined;
 }

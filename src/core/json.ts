@@ -4,23 +4,53 @@
  * - LangChain messages become the flat dict `{type, content, id, …}`, never constructor objects.
  * - BigInt → decimal string; NaN and infinities → null; Map → object (entries when a key is no string); Set → array;
  *   Date → ISO string; bytes → base64; Error → `{error, message}`; functions, symbols and undefined vanish as in JSON.
- * - What refers to itself → "[circular]"; deeper than 1,000 levels → "[too deep]"; a throwing getter → "[unreadable]".
+ * - What refers to itself → "[circular]"; deeper than 1,000 levels → "[too deep]"; a throwing getter → "[unreadable]";
+ *   of more than 10 million parts, or more text than a string can hold → the whole is "[too large]".
  * - NUL and lone surrogates travel as `\u` escapes, so a value is one line whatever it holds.
  */
+import { types } from "node:util";
 import { describeError } from "./errors.js";
 import type { Json } from "./model.js";
 
 const MAX_DEPTH = 1_000;
 
+/** A value whose parts refer to each other often enough would be walked for ever: it has as many parts as ways lead to them. */
+export const MAX_PARTS = 10_000_000;
+
 /** Serialises to one line of JSON; `undefined` becomes `null`. */
 export function toJson(value: unknown): string {
-  return JSON.stringify(toPlain(value)) ?? "null";
+  const plain = toPlain(value);
+  try {
+    return JSON.stringify(plain);
+  } catch (error) {
+    // Longer than a string can be, or a getter that says something else when it is asked again.
+    return error instanceof RangeError ? '"[too large]"' : '"[unreadable]"';
+  }
 }
 
 /** The same as plain data. Shares what is plain already; never changes its argument. */
 export function toPlain(value: unknown): Json {
-  const plain = walk(value, []);
-  return plain === undefined ? null : plain;
+  try {
+    const plain = walk(value, { ancestors: [], parts: 0 });
+    return plain === undefined ? null : plain;
+  } catch (error) {
+    if (error instanceof TooManyParts) return "[too large]";
+    throw error;
+  }
+}
+
+interface Walk {
+  /** The objects that contain what is walked now. */
+  readonly ancestors: object[];
+  /** Those that were walked so far. */
+  parts: number;
+}
+
+class TooManyParts extends Error {}
+
+function count(walk: Walk, parts: number): void {
+  walk.parts += parts;
+  if (walk.parts > MAX_PARTS) throw new TooManyParts();
 }
 
 /** A LangChain message of any copy of `@langchain/core`. */
@@ -66,8 +96,8 @@ export function flattenMessage(message: MessageLike): Record<string, unknown> {
   return flat;
 }
 
-/** `undefined` means: leave it out. `ancestors` are the objects that contain `value`. */
-function walk(value: unknown, ancestors: object[]): Json | undefined {
+/** `undefined` means: leave it out. */
+function walk(value: unknown, state: Walk): Json | undefined {
   switch (typeof value) {
     case "string":
     case "boolean":
@@ -77,47 +107,60 @@ function walk(value: unknown, ancestors: object[]): Json | undefined {
     case "bigint":
       return value.toString();
     case "object":
-      return value === null ? null : walkObject(value, ancestors);
+      return value === null ? null : walkObject(value, state);
     default:
       return undefined;
   }
 }
 
-function walkObject(value: object, ancestors: object[]): Json | undefined {
+function walkObject(value: object, state: Walk): Json | undefined {
+  const { ancestors } = state;
   if (ancestors.includes(value)) return "[circular]";
   if (ancestors.length >= MAX_DEPTH) return "[too deep]";
   ancestors.push(value);
   try {
-    if (Array.isArray(value)) return walkArray(value, ancestors);
+    if (Array.isArray(value)) return walkArray(value, state);
+    if (isRecord(value)) return walkRecord(value, state, "shared");
     const replacement = replace(value);
-    return replacement === value ? walkRecord(value, ancestors) : walk(replacement, ancestors);
-  } catch {
+    return replacement === value ? walkRecord(value, state, "copied") : walk(replacement, state);
+  } catch (error) {
+    if (error instanceof TooManyParts) throw error;
     return "[unreadable]";
   } finally {
     ancestors.pop();
   }
 }
 
-function walkArray(value: readonly unknown[], ancestors: object[]): Json {
-  let copy: Json[] | undefined;
+function walkArray(value: readonly unknown[], state: Walk): Json {
+  count(state, value.length);
+  let copy: Json[] | undefined = "toJSON" in value ? [] : undefined; // JSON would ask it
   for (let index = 0; index < value.length; index++) {
     const item = value[index];
-    const plain = walk(item, ancestors) ?? null;
+    const plain = walk(item, state) ?? null;
     if (copy === undefined && plain !== item) copy = value.slice(0, index) as Json[]; // all before were plain
     copy?.push(plain);
   }
   return copy ?? (value as readonly Json[]); // every item was plain
 }
 
-function walkRecord(value: object, ancestors: object[]): Json {
+/** `shared`: the object itself when every member is plain. Instances are copied: JSON sees more in some than their members. */
+function walkRecord(value: object, state: Walk, whenPlain: "shared" | "copied"): Json {
+  const members = Object.entries(value);
+  count(state, members.length);
   const entries: [string, Json][] = [];
-  let changed = false;
-  for (const [key, item] of Object.entries(value)) {
-    const plain = walk(item, ancestors);
+  let changed = whenPlain === "copied";
+  for (const [key, item] of members) {
+    const plain = walk(item, state);
     if (plain !== item) changed = true;
     if (plain !== undefined) entries.push([key, plain]);
   }
   return changed ? Object.fromEntries(entries) : (value as { readonly [key: string]: Json }); // every member was plain
+}
+
+/** Of no class, and without a word of its own on how JSON shows it: the most frequent kind by far. */
+function isRecord(value: object): boolean {
+  const prototype = Object.getPrototypeOf(value);
+  return (prototype === Object.prototype || prototype === null) && !("toJSON" in value);
 }
 
 /** What stands for an object that JSON has no word for; the object itself when its own members do. */
@@ -126,9 +169,10 @@ function replace(value: object): unknown {
   if (value instanceof Map) return replaceMap(value);
   if (value instanceof Set) return [...value];
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString();
-  if (value instanceof Error) return describeError(value);
+  if (value instanceof Error) return describeError({ name: String(value.name), message: String(value.message) });
+  if (types.isBoxedPrimitive(value)) return value.valueOf();
   if (value instanceof RegExp) return String(value);
-  if (value instanceof ArrayBuffer) return Buffer.from(value).toString("base64");
+  if (types.isAnyArrayBuffer(value)) return Buffer.from(value).toString("base64");
   if (ArrayBuffer.isView(value))
     return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64");
   if ("toJSON" in value && typeof value.toJSON === "function") return value.toJSON();

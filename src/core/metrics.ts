@@ -10,6 +10,16 @@ export interface Metrics {
   /** From admission to the first event that the graph produced. */
   readonly firstEventSeconds: Histogram;
   readonly openStreams: Gauge;
+  /** Written to the run ledger. */
+  readonly ledgerBytes: Counter;
+  /** Events that could not be written to it in time. */
+  readonly ledgerLostEvents: Counter;
+  /** Tries to deliver a webhook, by what became of them; `failed` and `refused` are the last. */
+  readonly webhookTries: Counter<"outcome">;
+  /** Ticks of crons: fired, skipped (the run was refused), failed (tried again). */
+  readonly cronTicks: Counter<"outcome">;
+  /** How often ticks of a cron were passed over, for a later one or because its end was past. */
+  readonly cronsMissed: Counter;
   /** The text that `/metrics` answers with; `pending` is the queue's depth now. */
   render(pending: number): Promise<string>;
   readonly contentType: string;
@@ -48,6 +58,33 @@ export function createMetrics(): Metrics {
       registers,
     }),
     openStreams: new Gauge({ name: "heddle_open_streams", help: "Event streams that clients hold open", registers }),
+    ledgerBytes: new Counter({
+      name: "heddle_ledger_bytes_total",
+      help: "Bytes of events that were written to the run ledger",
+      registers,
+    }),
+    ledgerLostEvents: new Counter({
+      name: "heddle_ledger_lost_events_total",
+      help: "Events that the run ledger lacks because they could not be written",
+      registers,
+    }),
+    webhookTries: new Counter({
+      name: "heddle_webhook_tries_total",
+      help: "Tries to deliver a webhook: delivered, retried later, failed for good, refused by the rules, stopped",
+      labelNames: ["outcome"],
+      registers,
+    }),
+    cronTicks: new Counter({
+      name: "heddle_cron_ticks_total",
+      help: "Ticks of crons: fired, skipped because their run was refused, failed and tried again",
+      labelNames: ["outcome"],
+      registers,
+    }),
+    cronsMissed: new Counter({
+      name: "heddle_crons_missed_total",
+      help: "Times that ticks of a cron were passed over because nothing fired them in time",
+      registers,
+    }),
     async render(pending) {
       queueDepth.set(pending);
       return registry.metrics();

@@ -114,13 +114,40 @@ export interface RunPayload {
   readonly streamModes: readonly StreamMode[];
   readonly subgraphs: boolean;
   readonly resumable: boolean;
+  /** Whether its log has what event streaming needs besides what its stream modes ask for; absent in runs of old. */
+  readonly eventStreaming?: boolean;
   readonly interruptBefore: readonly string[] | "*" | null;
   readonly interruptAfter: readonly string[] | "*" | null;
   readonly durability: Durability;
   readonly checkpoint: CheckpointPointer | null;
   /** The run's thread exists only for this run: its graph is gone with it (`on_completion: delete`). */
   readonly temporary: boolean;
+  /** A temporary thread stays where the run ends with a question, until it expires; absent: it goes all the same. */
+  readonly keepWhenPaused?: boolean;
   readonly onDisconnect: "cancel" | "continue";
+  /** Where to say how the run ended; absent: nowhere. */
+  readonly webhook?: string;
+  /** What feedback LangSmith is to give addresses for. */
+  readonly feedbackKeys?: readonly string[];
+  readonly langsmithTracer?: LangsmithTracer;
+  /** The W3C trace context of the request that created it. Never shown to clients. */
+  readonly traceparent?: string;
+  /** Who asked for it; absent where nobody is asked who they are. Never shown to clients. */
+  readonly user?: User;
+}
+
+/** Where LangSmith is to keep a run's trace. */
+export interface LangsmithTracer {
+  readonly projectName: string | null;
+  readonly exampleId: string | null;
+}
+
+/** As LangGraph's `Auth` knows users; whatever else `authenticate` returned is there as well. */
+export interface User extends JsonObject {
+  readonly identity: string;
+  readonly display_name: string;
+  readonly is_authenticated: boolean;
+  readonly permissions: readonly string[];
 }
 
 export interface Run {
@@ -138,10 +165,59 @@ export interface Run {
   readonly attempt: number;
   /** Grows with every claim; the first half of every event id. */
   readonly fence: number;
+  /**
+   * The thread's claim number when the run was first claimed; null before. The claims of a run are neighbours, so that
+   * the claim with fence `n` has the number `firstClaim + n - 1`.
+   */
+  readonly firstClaim: number | null;
   /** Epoch milliseconds before which the run may not start. */
   readonly runAfter: number;
   readonly cancelAction: CancelAction | null;
   readonly error: RunError | null;
+}
+
+/** What every run of a cron gets. Stored as JSON, as a run's payload is. */
+export interface CronPayload
+  extends Omit<
+    RunPayload,
+    | "command"
+    | "checkpoint"
+    | "temporary"
+    | "keepWhenPaused"
+    | "eventStreaming"
+    | "onDisconnect"
+    | "user"
+    | "feedbackKeys"
+    | "langsmithTracer"
+    | "traceparent"
+  > {
+  readonly multitaskStrategy: MultitaskStrategy;
+}
+
+/** A schedule by which runs are created: on one thread, or each on a thread of its own. */
+export interface Cron {
+  readonly cronId: string;
+  readonly assistantId: string;
+  /** null: every run gets a thread of its own. */
+  readonly threadId: string | null;
+  /** Five fields, read in `timezone`; null is UTC. */
+  readonly schedule: string;
+  readonly timezone: string | null;
+  /** The last moment at which it may fire. */
+  readonly endAt: number | null;
+  readonly enabled: boolean;
+  /** Of the thread that was made for a run; null for a cron of a thread. */
+  readonly onRunCompleted: "delete" | "keep" | null;
+  readonly payload: CronPayload;
+  /** Its runs have it as well. */
+  readonly metadata: JsonObject;
+  /** Who created it, as clients see it and as its runs are authorised; null while nobody authenticates callers. */
+  readonly userId: string | null;
+  readonly identity: User | null;
+  /** When it is due; null while it is disabled, and when nothing is left to fire. */
+  readonly nextRunAt: number | null;
+  readonly createdAt: number;
+  readonly updatedAt: number;
 }
 
 export interface AssistantVersion {

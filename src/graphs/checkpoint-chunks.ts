@@ -1,6 +1,9 @@
 /** Checkpoints as the `checkpoints` and `debug` modes stream them, and the pointers that name them everywhere. */
 
+import { isCheckpointEnvelope } from "@langchain/langgraph/stream";
+
 interface CheckpointPayload {
+  readonly metadata?: { readonly step?: number; readonly source?: string };
   readonly config?: ConfigLike;
   readonly parentConfig?: ConfigLike;
   readonly tasks?: readonly { readonly state?: unknown }[];
@@ -19,6 +22,22 @@ export function wireCheckpoint(payload: unknown): unknown {
     checkpoint: pointerOf(config),
     parent_checkpoint: pointerOf(parentConfig),
     tasks: (tasks ?? []).map((task) => ({ ...task, checkpoint: pointerOf(task.state as ConfigLike | undefined) })),
+  };
+}
+
+/**
+ * What identifies a checkpoint, from what the `checkpoints` mode streams or from LangGraph's own envelope: the payload of
+ * the protocol's `checkpoints` channel.
+ */
+export function checkpointEnvelope(payload: unknown): unknown {
+  if (isCheckpointEnvelope(payload)) return payload;
+  const { config, parentConfig, metadata } = payload as CheckpointPayload; // shape of LangGraph's mapDebugCheckpoint
+  const parentId = parentConfig?.configurable?.checkpoint_id;
+  return {
+    id: config?.configurable?.checkpoint_id,
+    ...(parentId === undefined ? {} : { parent_id: parentId }),
+    step: metadata?.step,
+    source: metadata?.source,
   };
 }
 

@@ -7,6 +7,7 @@
 import type { RunnableConfig } from "@langchain/core/runnables";
 import type { BaseCheckpointSaver, BaseStore } from "@langchain/langgraph-checkpoint";
 import type { BoundGraph } from "./bound-graph.js";
+import type { StreamTransformer } from "./stream-transformers.js";
 
 /** A drawing as LangGraph makes it. */
 export interface Drawing {
@@ -17,8 +18,12 @@ export interface Drawing {
 export interface CompiledGraph extends BoundGraph {
   readonly lg_is_pregel: true;
   readonly store?: unknown;
+  readonly interruptBefore?: readonly string[] | "*";
+  readonly interruptAfter?: readonly string[] | "*";
   /** The builder that a `StateGraph` was compiled from; graphs of the functional API have none. */
   readonly builder?: unknown;
+  /** What `compile` was given as `transformers`. */
+  readonly streamTransformers?: readonly (() => StreamTransformer)[];
   readonly triggerToNodes?: { readonly [trigger: string]: readonly string[] };
   getGraphAsync(config: RunnableConfig & { xray?: boolean | number }): Promise<Drawing>;
   getSubgraphsAsync(namespace?: string, recurse?: boolean): AsyncIterable<readonly [string, CompiledGraph]>;
@@ -49,6 +54,10 @@ export function toCompiledGraph(value: unknown): CompiledGraph | undefined {
 /** A saver of the graph's own, or `false`: the graph asked for none. `true` means "whatever the parent has": ours. */
 export function hasOwnCheckpointer(graph: CompiledGraph): boolean {
   return graph.checkpointer === false || (typeof graph.checkpointer === "object" && graph.checkpointer !== null);
+}
+
+export function hasBreakpoints({ interruptBefore = [], interruptAfter = [] }: CompiledGraph): boolean {
+  return interruptBefore.length > 0 || interruptAfter.length > 0;
 }
 
 export function hasOwnStore(graph: CompiledGraph): boolean {

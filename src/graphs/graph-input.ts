@@ -1,7 +1,8 @@
 /** From heddle's requests to what LangGraph is called with: config, input, commands, updates. Pure. */
 import type { RunnableConfig } from "@langchain/core/runnables";
 import type { MessageKit } from "../core/kit.js";
-import type { CheckpointPointer, Json, JsonObject, RunCommand, RunConfig } from "../core/model.js";
+import type { CheckpointPointer, Json, JsonObject, RunCommand, RunConfig, User } from "../core/model.js";
+import { clientConfigurable } from "../core/server-owned.js";
 import type { StreamOptions } from "./bound-graph.js";
 import type { ExecuteRequest, StateRef, StateUpdate } from "./host.js";
 
@@ -23,6 +24,7 @@ export function executionConfig(request: ExecuteRequest, signal: AbortSignal): S
     configurable: {
       ...configurable,
       ...(request.input.kind === "continue" ? {} : checkpointKeys(payload.checkpoint)),
+      ...userKeys(payload.user),
       thread_id: request.threadId,
       run_id: request.runId,
     },
@@ -55,6 +57,16 @@ function runnableOptions(config: RunConfig): Record<string, unknown> {
   return options;
 }
 
+/** Who runs it, as graphs of the Platform are told. */
+function userKeys(user: User | undefined): Record<string, unknown> {
+  if (user === undefined) return {};
+  return {
+    langgraph_auth_user: user,
+    langgraph_auth_user_id: user.identity,
+    langgraph_auth_permissions: user.permissions,
+  };
+}
+
 function isEmpty(context: Json): boolean {
   return context === null || (typeof context === "object" && Object.keys(context).length === 0);
 }
@@ -70,7 +82,11 @@ function checkpointKeys(pointer: CheckpointPointer | null): Record<string, unkno
 
 export function stateConfig(ref: StateRef): RunnableConfig {
   return {
-    configurable: { ...ref.config.configurable, ...checkpointKeys(ref.checkpoint), thread_id: ref.threadId },
+    configurable: {
+      ...clientConfigurable(ref.config.configurable ?? {}),
+      ...checkpointKeys(ref.checkpoint),
+      thread_id: ref.threadId,
+    },
   };
 }
 
@@ -80,8 +96,10 @@ export function toGraphInput(kit: MessageKit, request: ExecuteRequest): unknown 
       return request.input.value;
     case "command":
       return toCommand(kit, request.input.command);
-    case "continue":
-      return null;
+    case "continue": {
+      const { resume } = request.input;
+      return resume === undefined ? null : toCommand(kit, { resume });
+    }
   }
 }
 

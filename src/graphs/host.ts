@@ -3,6 +3,7 @@
  *
  * What crosses it is plain data and ready JSON, so that an implementation may live in this process or on a worker thread.
  */
+import type { EmbedTexts } from "../core/items.js";
 import type {
   CheckpointPointer,
   InterruptsByTask,
@@ -15,6 +16,7 @@ import type {
   ThreadProjection,
   ThreadState,
 } from "../core/model.js";
+import type { SpanRecording } from "../core/tracing.js";
 
 export interface GraphInfo {
   readonly graphId: string;
@@ -25,14 +27,16 @@ export interface GraphInfo {
   /** `own`: the graph was compiled with a checkpointer and keeps it; heddle's otherwise. */
   readonly checkpointer: "own" | "injected";
   readonly store: "own" | "injected";
+  /** Whether it was compiled to stop before or after nodes of its own. */
+  readonly hasBreakpoints: boolean;
 }
 
 /** What the graph is driven with; decided by the recovery rule, not by the host. */
 export type GraphInput =
   | { readonly kind: "input"; readonly value: Json }
   | { readonly kind: "command"; readonly command: RunCommand }
-  /** Go on from the head checkpoint. */
-  | { readonly kind: "continue" };
+  /** Go on from the head checkpoint; `resume` has answers, by interrupt id, that no task has taken yet. */
+  | { readonly kind: "continue"; readonly resume?: JsonObject };
 
 export interface ExecuteRequest {
   readonly graphId: string;
@@ -48,6 +52,8 @@ export interface ExecuteRequest {
   readonly pendingBefore: InterruptsByTask;
   /** When `signal` aborts with this reason, keep the message that was being streamed (`runs.keep_partial_on_cancel`). */
   readonly keepPartialOn: unknown;
+  /** What of it is traced; absent for nothing. */
+  readonly recording?: SpanRecording | undefined;
 }
 
 export interface GraphEvent {
@@ -65,7 +71,9 @@ export interface GraphEvent {
 export type ExecuteResult =
   | { readonly kind: "finished"; readonly projection: ThreadProjection | null }
   | { readonly kind: "aborted"; readonly projection: ThreadProjection | null }
-  | { readonly kind: "failed"; readonly error: RunError; readonly projection: ThreadProjection | null };
+  | { readonly kind: "failed"; readonly error: RunError; readonly projection: ThreadProjection | null }
+  /** Another run took its thread down: it is to be run again. Never for a run that was told to stop. */
+  | { readonly kind: "evicted" };
 
 /** A place in a thread's state, with the configuration that graph factories are called with. */
 export interface StateRef {
@@ -85,6 +93,15 @@ export interface HistoryQuery {
   readonly limit: number;
   readonly before: string | null;
   readonly metadata: JsonObject;
+  /** What the states may take together as JSON; the first one may be larger. */
+  readonly maxBytes: number;
+}
+
+export interface HistoryPage {
+  /** Newest first. */
+  readonly states: readonly ThreadState[];
+  /** Where the bytes ended before the limit did: the `before` of what follows. */
+  readonly next: string | null;
 }
 
 export interface GraphSchemas {
@@ -102,8 +119,11 @@ export interface GraphHost {
    * generator returns only when the graph can write nothing any more. Errors of user code are a result, never thrown.
    */
   execute(request: ExecuteRequest, signal: AbortSignal): AsyncGenerator<GraphEvent, ExecuteResult>;
+  /** Whether the code that executes the run still reacts. A lease is renewed only while it does. */
+  isAnswering(runId: string): boolean;
   getState(ref: StateRef, options: { readonly subgraphs: boolean }): Promise<ThreadState>;
-  getHistory(ref: StateRef, query: HistoryQuery): Promise<readonly ThreadState[]>;
+  /** Reads no more states than the page has room for, and one. */
+  getHistory(ref: StateRef, query: HistoryQuery): Promise<HistoryPage>;
   /** Applies supersteps of updates; returns the new checkpoint and the root state after it. */
   updateState(
     ref: StateRef,
@@ -117,5 +137,7 @@ export interface GraphHost {
     config: RunConfig,
     options: { readonly namespace: string | null; readonly recurse: boolean },
   ): Promise<{ readonly [namespace: string]: GraphSchemas }>;
+  /** The meaning of texts, by the model that items are indexed with; rejects where they are not. */
+  readonly embed: EmbedTexts;
   close(): Promise<void>;
 }

@@ -1,4 +1,5 @@
 /** What a graph streams, each chunk with its mode and its namespace. */
+import { isCheckpointEnvelope } from "@langchain/langgraph/stream";
 import { toJson } from "../core/json.js";
 import type { RunPayload } from "../core/model.js";
 import type { BoundGraph, LangChainEvent, StreamOptions } from "./bound-graph.js";
@@ -14,21 +15,37 @@ export async function* streamGraph(
 ): AsyncGenerator<GraphChunk | GraphEvent> {
   const { streamModes } = payload;
   const subgraphs = needsNamespaces(payload);
-  const options = { ...config, streamMode: graphStreamModes(streamModes), subgraphs };
+  const options = { ...config, streamMode: graphStreamModes(payload), subgraphs };
   if (!streamModes.includes("events")) {
-    for await (const chunk of await graph.stream(input, options)) yield toGraphChunk(chunk, subgraphs);
+    // Told a version, Pregel's iterator also yields what identifies the checkpoint of each state.
+    const versioned = payload.eventStreaming === true ? { ...options, version: "v2" } : options;
+    for await (const chunk of await graph.stream(input, versioned)) yield toGraphChunk(chunk, subgraphs);
     return;
   }
   for await (const event of graph.streamEvents(input, { ...options, version: "v2" })) {
     if (event.tags?.includes("langsmith:hidden")) continue;
-    yield { event: "events", namespace: [], data: toJson(event) };
-    if (isRootChunk(event, runId)) yield toGraphChunk(event.data.chunk, subgraphs);
+    const isChunk = isRootChunk(event, runId);
+    const shown = isChunk && payload.eventStreaming === true ? withoutEventStreaming(event, payload) : event;
+    if (shown !== undefined) yield { event: "events", namespace: [], data: toJson(shown) };
+    if (isChunk) yield toGraphChunk(event.data.chunk, subgraphs);
   }
 }
 
+/** The event that tells of a chunk of the root as it is when nothing more than `payload` asks for is streamed. */
+function withoutEventStreaming(event: LangChainEvent, payload: RunPayload): LangChainEvent | undefined {
+  const alone = { ...payload, eventStreaming: false };
+  const { namespace, mode, payload: said } = toGraphChunk(event.data.chunk, true);
+  const namesGraphs = needsNamespaces(alone);
+  const isNamed = namesGraphs && mode === "checkpoints" && isCheckpointEnvelope(said);
+  if (!isNamed && !graphStreamModes(alone).includes(mode)) return undefined;
+  if (namesGraphs) return event;
+  const isOfRoot = namespace.length === 0 || mode === "messages"; // LangGraph mixes in what models say anywhere
+  return isOfRoot ? { ...event, data: { ...event.data, chunk: [mode, said] } } : undefined;
+}
+
 /** LangGraph mixes what subgraphs write and their tools' events into those of the root unless it is told to name them. */
-function needsNamespaces({ subgraphs, streamModes }: RunPayload): boolean {
-  return subgraphs || streamModes.includes("custom") || streamModes.includes("tools");
+function needsNamespaces({ subgraphs, streamModes, eventStreaming }: RunPayload): boolean {
+  return subgraphs || eventStreaming === true || streamModes.includes("custom") || streamModes.includes("tools");
 }
 
 function isRootChunk(event: LangChainEvent, runId: string): boolean {

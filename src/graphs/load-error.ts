@@ -18,24 +18,40 @@ interface Place {
   readonly column: number;
 }
 
-/** A graph that cannot be used: stops a start, and leaves the last good graph in place on a reload. */
-export class GraphLoadError extends Error {
-  override readonly name = "GraphLoadError";
+/** Plain data. */
+export interface GraphLoadFailure {
+  readonly message: string;
   readonly graphId: string;
   /** Where it went wrong: the graph's file, or the imported file that threw. */
   readonly file: string | undefined;
   readonly line: number | undefined;
   readonly exportName: string;
+}
 
-  constructor(location: GraphLocation, cause: unknown) {
-    const place = cause instanceof GraphModuleError ? undefined : placeOf(cause);
-    const file = place?.file ?? location.file;
-    super(messageOf(location, place, cause), { cause });
-    this.graphId = location.graphId;
-    this.file = file;
-    this.line = place?.line;
-    this.exportName = location.exportName;
+/** A graph that cannot be used: stops a start, and leaves the last good graph in place on a reload. */
+export class GraphLoadError extends Error {
+  override readonly name = "GraphLoadError";
+  readonly failure: GraphLoadFailure;
+
+  constructor(failure: GraphLoadFailure, cause?: unknown) {
+    super(failure.message, { cause });
+    this.failure = failure;
   }
+}
+
+/** A model for embeddings that cannot be used: stops a start. */
+export class EmbeddingLoadError extends Error {
+  override readonly name = "EmbeddingLoadError";
+}
+
+export function graphLoadError(location: GraphLocation, cause: unknown): GraphLoadError {
+  const place = cause instanceof GraphModuleError ? undefined : placeOf(cause);
+  const { graphId, exportName } = location;
+  const file = place?.file ?? location.file;
+  return new GraphLoadError(
+    { message: messageOf(location, place, cause), graphId, file, line: place?.line, exportName },
+    cause,
+  );
 }
 
 /** What is wrong with a module or its export, where there is no thrown error to pass on. */
@@ -51,7 +67,8 @@ function messageOf(location: GraphLocation, place: Place | undefined, cause: unk
   return `graph ${JSON.stringify(location.graphId)} did not load: ${shown} (export ${JSON.stringify(location.exportName)}): ${reason}`;
 }
 
-function reasonOf(cause: unknown): string {
+/** One line. */
+export function reasonOf(cause: unknown): string {
   if (cause instanceof GraphModuleError) return cause.message;
   const { error, message } = describeError(cause);
   const firstLine = message.split("\n", 1)[0]?.trim() ?? "";

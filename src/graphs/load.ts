@@ -8,8 +8,9 @@ import { existsSync } from "node:fs";
 import { extname, isAbsolute, resolve } from "node:path";
 import type { ServerRuntime } from "@langchain/langgraph-sdk";
 import type { MessageKit } from "../core/kit.js";
+import { requireSafeCheckpoints } from "./checkpoint-version.js";
 import { type CompiledGraph, toCompiledGraph } from "./compiled-graph.js";
-import { GraphLoadError, type GraphLocation, GraphModuleError } from "./load-error.js";
+import { type GraphLocation, GraphModuleError, graphLoadError } from "./load-error.js";
 import { importModule, importModuleFresh } from "./module-import.js";
 import { findKit } from "./project-kit.js";
 
@@ -48,12 +49,20 @@ export async function loadGraphModule(
   { config = {}, modules }: { readonly config?: FactoryConfig | undefined; readonly modules: "cached" | "fresh" },
 ): Promise<LoadedGraph> {
   try {
-    checkFile(location.file);
-    const module = await (modules === "fresh" ? importModuleFresh : importModule)(location.file);
-    return await toLoadedGraph(pickExport(module, location.exportName), location.file, config);
+    requireSafeCheckpoints(location.file);
+    return await toLoadedGraph(await importExport(location, modules), location.file, config);
   } catch (error) {
-    throw new GraphLoadError(location, error);
+    throw graphLoadError(location, error);
   }
+}
+
+/** The export that `location` names. Throws a `GraphModuleError` where there is none, or what the module throws. */
+export async function importExport(
+  { file, exportName }: Pick<ModuleLocation, "file" | "exportName">,
+  modules: "cached" | "fresh",
+): Promise<unknown> {
+  checkFile(file);
+  return pickExport(await (modules === "fresh" ? importModuleFresh : importModule)(file), exportName);
 }
 
 /** The same for a graph, builder, agent or factory that the embedding program hands over. */
@@ -65,7 +74,7 @@ export async function adoptGraph(
   try {
     return await toLoadedGraph(value, import.meta.filename, config);
   } catch (error) {
-    throw new GraphLoadError(location, error);
+    throw graphLoadError(location, error);
   }
 }
 

@@ -20,6 +20,12 @@ export async function importModuleFresh(file: string): Promise<unknown> {
   return createFreshJiti(file).import(file);
 }
 
+/** Imports a package as a module in `folder` would. */
+export async function importPackage(name: string, folder: string): Promise<unknown> {
+  const file = join(folder, "heddle.js"); // need not exist
+  return createJiti(file, optionsFor(file)).import(name);
+}
+
 function optionsFor(file: string): JitiOptions {
   return { tsconfigPaths: true, fsCache: compiledFolder(dirname(file)) };
 }

@@ -10,9 +10,16 @@ import type { ServerRuntime } from "@langchain/langgraph-sdk";
 import { notFound } from "../core/errors.js";
 import type { MessageKit } from "../core/kit.js";
 import type { Json, RunConfig } from "../core/model.js";
-import { bindGraph, type CompiledGraph, hasOwnCheckpointer, hasOwnStore } from "./compiled-graph.js";
+import { bindGraph, type CompiledGraph, hasBreakpoints, hasOwnCheckpointer, hasOwnStore } from "./compiled-graph.js";
 import type { GraphInfo } from "./host.js";
-import { adoptGraph, type FactoryConfig, type LoadedGraph, loadGraphModule, locateGraph } from "./load.js";
+import {
+  adoptGraph,
+  type FactoryConfig,
+  type LoadedGraph,
+  loadGraphModule,
+  locateGraph,
+  type ModuleLocation,
+} from "./load.js";
 
 interface GraphDefaults {
   readonly description?: string | undefined;
@@ -37,6 +44,12 @@ export interface GraphRegistryOptions {
   readonly graphs: { readonly [graphId: string]: GraphSpec };
   /** The folder that paths are relative to. */
   readonly baseDir: string;
+}
+
+/** Where a graph is: undefined for a ready object, and for a graph that there is not. */
+export function locateSpec({ graphs, baseDir }: GraphRegistryOptions, graphId: string): ModuleLocation | undefined {
+  const spec = Object.hasOwn(graphs, graphId) ? graphs[graphId] : undefined;
+  return spec !== undefined && "path" in spec ? locateGraph(graphId, spec.path, baseDir) : undefined;
 }
 
 export class GraphRegistry {
@@ -77,6 +90,7 @@ export class GraphRegistry {
         context: spec.context ?? {},
         checkpointer: hasOwnCheckpointer(sample) ? "own" : "injected",
         store: hasOwnStore(sample) ? "own" : "injected",
+        hasBreakpoints: hasBreakpoints(sample),
       };
     });
   }

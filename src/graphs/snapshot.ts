@@ -10,6 +10,7 @@ import type {
   ThreadProjection,
   ThreadState,
 } from "../core/model.js";
+import { projectionOfState } from "../core/projection.js";
 import type { BoundGraph, SnapshotTaskLike, StateSnapshotLike } from "./bound-graph.js";
 import { pointerOf } from "./checkpoint-chunks.js";
 
@@ -68,11 +69,7 @@ export function projectionOf(
 
 /** After an update outside of runs nothing was asked in this checkpoint yet, except what its own tasks still ask. */
 export function projectionAfterUpdate(snapshot: StateSnapshotLike, finished: FinishedTasks): ThreadProjection {
-  const state = toThreadState(snapshot, finished);
-  const interrupts = Object.fromEntries(
-    state.tasks.filter((task) => task.interrupts.length > 0).map((task) => [task.id, task.interrupts]),
-  );
-  return { valuesJson: toJson(snapshot.values), interrupts, next: state.next };
+  return projectionOfState(toThreadState(snapshot, finished));
 }
 
 function nextNodes(next: readonly string[], waiting: readonly string[]): string[] {

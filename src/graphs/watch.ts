@@ -13,7 +13,7 @@ import type { Clock } from "../core/clock.js";
 import type { GraphRegistry } from "./registry.js";
 
 export interface GraphWatchOptions {
-  readonly registry: Pick<GraphRegistry, "graphs" | "file" | "reload">;
+  readonly registry: Watched;
   readonly clock: Clock;
   /** Absolute folders to leave alone, such as the data folder. */
   readonly ignore: readonly string[];
@@ -21,6 +21,9 @@ export interface GraphWatchOptions {
   /** With a `GraphLoadError`, or the error of a watcher that cannot watch. */
   readonly onError: (error: unknown) => void;
 }
+
+/** Graphs, or what is loaded as they are. */
+export type Watched = Pick<GraphRegistry, "file" | "reload"> & { graphs(): readonly { readonly graphId: string }[] };
 
 export interface GraphWatch {
   /** Returns when nothing is watched and no reload is under way. */

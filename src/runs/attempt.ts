@@ -1,24 +1,30 @@
 /**
  * One lease from its claim to its end: drives the graph, publishes what it says, hands the rest to `ending.ts`.
  *
- * 1. While it holds the lease it renews it; a lost lease aborts the graph, and from then on nothing is published.
+ * 1. While it holds the lease and the graph's code reacts it renews it; a lost lease aborts the graph, and from then on nothing is published.
  * 2. The first reason to stop wins; it reaches the graph through the signal.
  * 3. An end that cannot be written down now is written down later: a full disk must not leave a thread busy for ever.
  */
 import type { Clock } from "../core/clock.js";
 import { describeError } from "../core/errors.js";
+import { toJson } from "../core/json.js";
 import type { Log } from "../core/log.js";
 import type { Run } from "../core/model.js";
+import { type RunTrace, SPAN_EVENT, type Tracing } from "../core/tracing.js";
 import type { ExecuteRequest, ExecuteResult, GraphHost } from "../graphs/host.js";
 import type { Lease } from "../storage/storage.js";
 import { type Claim, type Ending, type EndingDeps, type StopCause, settle } from "./ending.js";
+import type { LedgerWriter } from "./ledger-writer.js";
 import { graphInputOf } from "./recovery.js";
-import { openRunLog, type RunLog } from "./run-log.js";
+import { ANSWERED_EVENT, openRunLog, type RunLog } from "./run-log.js";
 
 export interface AttemptDeps extends EndingDeps {
   readonly host: GraphHost;
+  readonly ledgerWriter: LedgerWriter;
   readonly clock: Clock;
   readonly log: Log;
+  /** Absent where nobody collects traces. */
+  readonly tracing?: Tracing | undefined;
   readonly options: AttemptOptions;
 }
 
@@ -58,22 +64,28 @@ export async function attend(deps: AttemptDeps, workerId: string, run: Run, stop
   const ids = { runId: run.runId, threadId: run.threadId, attempt: run.attempt };
   const startedAt = clock.now();
   log.info(ids, "run started");
+  const trace = deps.tracing?.begin(run, startedAt);
+  let status: string | null = null;
   const stopWatching = watch(deps, run, lease, stopSwitch);
   try {
-    const runLog = await openRunLog(deps.bridge, run, run.fence);
-    const result = await execute(deps, run, runLog, stopSwitch);
+    const runLog = await openRunLog(deps, run, run.fence);
+    deps.signals.send(`thread:${run.threadId}`);
+    const result = await execute(deps, run, { runLog, trace, signal: stopSwitch.signal });
     const claim = { run, lease, leaseMs: options.leaseMs, runLog };
     const ended = await settleInTheEnd(deps, claim, { result, cause: stopSwitch.cause }, stopSwitch);
+    status = ended;
     log.info({ ...ids, status: ended, ms: clock.now() - startedAt }, "run ended");
   } finally {
     stopWatching();
+    trace?.end(status, clock.now());
   }
 }
 
 /** Renews the lease, and stops for a cancel, the timeout, or a lease that is lost. */
 function watch(deps: AttemptDeps, run: Run, lease: Lease, stopSwitch: StopSwitch): () => void {
-  const { runs, clock, signals, log, options } = deps;
+  const { host, runs, clock, signals, log, options } = deps;
   const renew = async (): Promise<void> => {
+    if (!host.isAnswering(run.runId)) return; // its thread is given up before the lease ends
     try {
       const { held, cancel } = await runs.renew(lease, options.leaseMs);
       if (!held)
@@ -110,15 +122,28 @@ function watch(deps: AttemptDeps, run: Run, lease: Lease, stopSwitch: StopSwitch
 }
 
 /** Publishes what the graph says; whatever goes wrong is a result. */
-async function execute(deps: AttemptDeps, run: Run, runLog: RunLog, { signal }: StopSwitch): Promise<ExecuteResult> {
+async function execute(
+  deps: AttemptDeps,
+  run: Run,
+  { runLog, trace, signal }: { runLog: RunLog; trace: RunTrace | undefined; signal: AbortSignal },
+): Promise<ExecuteResult> {
   const { host, clock, metrics, options } = deps;
   if (run.attempt > options.maxAttempts) return giveUp(deps, run);
   try {
-    const events = host.execute(await executeRequest(deps, run), signal);
-    for (let first = true; ; first = false) {
+    const request = { ...(await executeRequest(deps, run)), recording: trace?.recording };
+    const answered = answeredBy(request);
+    if (answered.length > 0) await runLog.publish(ANSWERED_EVENT, [], toJson(answered));
+    const events = host.execute(request, signal);
+    let first = true;
+    for (;;) {
       const step = await events.next();
       if (step.done === true) return step.value;
+      if (step.value.event === SPAN_EVENT) {
+        trace?.add(step.value.data);
+        continue;
+      }
       if (first) metrics.firstEventSeconds.observe(Math.max(0, clock.now() - run.createdAt) / 1000);
+      first = false;
       const published = runLog.publish(step.value.event, step.value.namespace, step.value.data);
       if (published !== undefined) await published;
     }
@@ -127,9 +152,17 @@ async function execute(deps: AttemptDeps, run: Run, runLog: RunLog, { signal }: 
   }
 }
 
+/** The ids of the questions that the run was made to answer. */
+function answeredBy({ input }: ExecuteRequest): readonly string[] {
+  const resume = input.kind === "command" ? input.command.resume : undefined;
+  return typeof resume === "object" && resume !== null ? Object.keys(resume) : [];
+}
+
 async function executeRequest(deps: AttemptDeps, run: Run): Promise<ExecuteRequest> {
   const pendingBefore = await deps.threads.pendingInterrupts(run.threadId);
-  const input = graphInputOf(run, pendingBefore, deps.checkpoints);
+  const { checkpoints, host } = deps;
+  const hasBreakpoints = host.graphs().some((graph) => graph.graphId === run.graphId && graph.hasBreakpoints);
+  const input = graphInputOf(run, { pending: pendingBefore, checkpoints, hasBreakpoints });
   const keepPartialOn = deps.options.keepPartialOnCancel ? ("interrupt" satisfies StopCause) : undefined;
   return { ...run, input, pendingBefore, keepPartialOn };
 }

@@ -1,18 +1,30 @@
 /** From a request to the row of a run: merging of assistant, thread and request as the Platform merges. Pure. */
-import { newId } from "../core/ids.js";
-import type { Assistant, Json, JsonObject, MultitaskStrategy, RunCommand, RunPayload, Thread } from "../core/model.js";
+import type {
+  Assistant,
+  Json,
+  JsonObject,
+  MultitaskStrategy,
+  RunCommand,
+  RunPayload,
+  Thread,
+  User,
+} from "../core/model.js";
+import { clientConfigurable, clientContext } from "../core/server-owned.js";
 import type { InFlightRun, NewRun } from "../storage/storage.js";
 import { normaliseResume } from "./resume.js";
 
 /** A run as a client asks for it, after validation: what its payload will hold, not merged yet, and how to admit it. */
-export interface RunRequest extends Omit<RunPayload, "temporary"> {
+export interface RunRequest extends Omit<RunPayload, "temporary" | "keepWhenPaused" | "user"> {
   readonly assistantId: string;
+  /** undefined: the current one. */
+  readonly assistantVersion?: number | undefined;
   readonly metadata: JsonObject;
   /** undefined: the configured default. */
   readonly multitaskStrategy: MultitaskStrategy | undefined;
   readonly ifNotExists: "create" | "reject";
   readonly afterSeconds: number;
-  readonly onCompletion: "delete" | "keep";
+  /** What becomes of a thread that is made for the run. */
+  readonly onCompletion: "delete" | "delete_unless_paused" | "keep";
   /** From `Idempotency-Key`. */
   readonly idempotencyKey: string | null;
   /** Request headers that the graph may see. */
@@ -20,24 +32,31 @@ export interface RunRequest extends Omit<RunPayload, "temporary"> {
 }
 
 export interface DraftContext {
+  readonly runId: string;
+  /** Who asks for it. */
+  readonly user: User | null;
   readonly assistant: Assistant;
   /** The thread as it is now; a new one for a run that creates it. */
   readonly thread: Pick<Thread, "threadId" | "metadata" | "config" | "interrupts">;
   readonly inFlight: readonly InFlightRun[];
   readonly strategy: MultitaskStrategy;
   readonly temporary: boolean;
+  /** Whether what event streaming needs is recorded of runs that do not ask for it. */
+  readonly recordAll: boolean;
+  /** The cron that fires it. */
+  readonly cronId: string | null;
   readonly now: number;
 }
 
 /** Throws `validation` when the command answers several interrupts without naming them. */
 export function draftRun(request: RunRequest, context: DraftContext): NewRun {
-  const { assistant, thread } = context;
-  const runId = newId();
-  const identity = {
+  const { runId, user, assistant, thread } = context;
+  const identity: JsonObject = {
     run_id: runId,
     thread_id: thread.threadId,
     graph_id: assistant.graphId,
     assistant_id: assistant.assistantId,
+    ...(context.cronId === null ? {} : { cron_id: context.cronId }),
   };
   return {
     runId,
@@ -55,7 +74,7 @@ export function draftRun(request: RunRequest, context: DraftContext): NewRun {
         ...thread.config,
         ...request.config,
         configurable: {
-          ...withoutServerOwned({
+          ...clientConfigurable({
             ...assistant.config.configurable,
             ...(thread.config.configurable as JsonObject | undefined),
             ...request.headerConfigurable,
@@ -64,16 +83,24 @@ export function draftRun(request: RunRequest, context: DraftContext): NewRun {
           ...identity,
         },
       },
-      context: mergeContext(assistant.context, request.context),
+      context: clientContext(mergeContext(assistant.context, request.context)),
       streamModes: request.streamModes,
       subgraphs: request.subgraphs,
       resumable: request.resumable,
+      // Nobody watches a thread that was made for the run.
+      eventStreaming: !context.temporary && (request.eventStreaming === true || context.recordAll),
       interruptBefore: request.interruptBefore,
       interruptAfter: request.interruptAfter,
       durability: request.durability,
       checkpoint: request.checkpoint,
       temporary: context.temporary,
+      ...(context.temporary && request.onCompletion === "delete_unless_paused" ? { keepWhenPaused: true } : {}),
       onDisconnect: request.onDisconnect,
+      ...(request.webhook === undefined ? {} : { webhook: request.webhook }),
+      ...(request.feedbackKeys === undefined ? {} : { feedbackKeys: request.feedbackKeys }),
+      ...(request.langsmithTracer === undefined ? {} : { langsmithTracer: request.langsmithTracer }),
+      ...(request.traceparent === undefined ? {} : { traceparent: request.traceparent }),
+      ...(user === null ? {} : { user }),
     },
   };
 }
@@ -91,10 +118,3 @@ function mergeContext(base: Json, own: Json): Json {
 function isRecord(value: Json): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
-
-/** Without what only the server sets: LangGraph's own keys, who the caller is, and the place to start from. */
-function withoutServerOwned(configurable: JsonObject): JsonObject {
-  return Object.fromEntries(Object.entries(configurable).filter(([key]) => !SERVER_OWNED.test(key)));
-}
-
-const SERVER_OWNED = /^(__|langgraph_auth_|checkpoint_(id|ns|map)$)/;

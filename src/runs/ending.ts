@@ -3,13 +3,13 @@
  *
  * 1. What a run ended as is committed, its checkpoints durable before that, before its stream says so.
  * 2. A cancel that was accepted before the run ended decides how it ends, even when the graph came to its end first.
- * 3. A shutdown gives the run back to the queue: its stream is neither ended nor failed.
+ * 3. A shutdown gives the run back to the queue, and so does an eviction: its stream is neither ended nor failed.
  */
 import type { Signals, StreamBridge } from "../bridge/bridge.js";
 import type { Metrics } from "../core/metrics.js";
-import type { Run, RunError, RunStatus } from "../core/model.js";
+import type { Interrupt, Run, RunError, RunStatus } from "../core/model.js";
 import type { ExecuteResult } from "../graphs/host.js";
-import type { Checkpoints, Lease, RunOutcome, RunStore, ThreadStore } from "../storage/storage.js";
+import type { BriefRun, Checkpoints, Lease, RunOutcome, RunStore, ThreadStore } from "../storage/storage.js";
 import { resultJson } from "./result.js";
 import type { LogEnding, RunLog } from "./run-log.js";
 
@@ -45,14 +45,22 @@ export function decideEnding(run: Run, { result, cause }: Ending): Verdict {
       return { kind: "release" }; // 3
     case null:
   }
+  if (result.kind === "evicted") return { kind: "release" };
   if (result.kind === "finished") return finish("success", null);
   if (result.kind === "failed") return finish("error", result.error);
   return finish("error", { error: "AbortError", message: "the graph stopped although nobody told it to" });
 
   function finish(status: RunOutcome["status"], error: RunError | null): Verdict {
-    const { projection } = result;
-    return { kind: "finish", outcome: { status, error, projection, deleteThread: run.payload.temporary } };
+    const projection = result.kind === "evicted" ? null : result.projection;
+    const outcome = { status, error, projection };
+    return { kind: "finish", outcome: { ...outcome, deleteThread: isThreadDone(run, outcome) } };
   }
+}
+
+/** A thread that was made for the run goes with it, unless the graph asks something that somebody may answer. */
+function isThreadDone({ payload }: Run, outcome: Omit<RunOutcome, "deleteThread">): boolean {
+  const asks = payload.keepWhenPaused === true && (questionsOf(outcome)?.length ?? 0) > 0;
+  return payload.temporary && !asks;
 }
 
 export interface EndingDeps {
@@ -84,12 +92,14 @@ export async function settle(deps: EndingDeps, claim: Claim, ending: Ending): Pr
     case "abandon":
       return "abandon";
     case "release":
-      return (await runs.release(lease)) ? "release" : "abandon";
+      if (!(await runs.release(lease))) return "abandon";
+      deps.signals.send("runs");
+      return "release";
     case "take back": {
       const resultJson = await resultOf(deps, run, { projection: null, error: null });
       if (!(await runs.markRollingBack(lease))) return "abandon";
       await takeBack(deps, run);
-      await say(deps, claim, { status: "rollback", error: null, resultJson });
+      await say(deps, claim, { status: "rollback", error: null, resultJson, paused: null });
       if (run.payload.temporary) await removeThread(deps, run.threadId);
       return "take back";
     }
@@ -102,11 +112,18 @@ export async function settle(deps: EndingDeps, claim: Claim, ending: Ending): Pr
         return held && cancel !== null ? settle(deps, claim, { ...ending, cause: cancel }) : "abandon"; // 2
       }
       deps.metrics.runsFinished.inc({ status });
-      await say(deps, claim, { status, error, resultJson });
+      await say(deps, claim, { status, error, resultJson, paused: questionsOf(verdict.outcome) });
       if (deleteThread) await removeThread(deps, run.threadId);
       return status;
     }
   }
+}
+
+/** null where the graph came to an end, or did not say that it paused. */
+function questionsOf({ status, projection }: Pick<RunOutcome, "status" | "projection">): readonly Interrupt[] | null {
+  if (status !== "success" || projection === null) return null;
+  const questions = Object.values(projection.interrupts).flat();
+  return questions.length > 0 || projection.next.length > 0 ? questions : null;
 }
 
 /** Where the state is as it was, or cannot be read, the thread's row tells it. */
@@ -125,10 +142,11 @@ async function say({ signals }: EndingDeps, { run, runLog }: Claim, ending: LogE
 }
 
 /** The run is over, its thread free: hints for whoever waits for either. */
-export function tell(signals: Signals, run: Run): void {
+export function tell(signals: Signals, run: Pick<BriefRun, "runId" | "threadId" | "payload">): void {
   signals.send(`run:${run.runId}`);
   signals.send(`thread:${run.threadId}`);
   signals.send("runs");
+  if (run.payload.webhook !== undefined) signals.send("webhooks");
 }
 
 /**

@@ -4,7 +4,7 @@ import type { RunRequest } from "./draft.js";
 
 /** The same for the same request whatever the order of its members; headers do not count. */
 export function requestHash(threadId: string | null, request: RunRequest): string {
-  const { headerConfigurable: _headers, idempotencyKey: _key, ...asked } = request;
+  const { headerConfigurable: _headers, traceparent: _trace, idempotencyKey: _key, ...asked } = request;
   return createHash("sha256")
     .update(canonicalJson({ threadId, ...asked }))
     .digest("hex");

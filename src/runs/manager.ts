@@ -1,26 +1,40 @@
 /**
- * The one way in for runs: REST, and later the protocol, crons and MCP, create, follow and stop runs through it.
+ * The one way in for runs: REST, the protocol, crons, and later MCP, create, follow and stop runs through it.
  *
  * It admits and cancels in the database and reads logs from the bridge; executing is the worker's business, in this
  * process or another. Nothing here waits on a timer: followers wake from the log, and a log ends when the run has.
  */
 import type { Signals, StreamBridge } from "../bridge/bridge.js";
+import type { Caller, PerCaller } from "../core/caller.js";
 import type { Clock } from "../core/clock.js";
-import { conflict, GatewayError, notFound } from "../core/errors.js";
+import { conflict, GatewayError, notFound, unsupported } from "../core/errors.js";
+import { newId } from "../core/ids.js";
 import type { Log } from "../core/log.js";
 import {
   type Assistant,
   type CancelAction,
   isInFlight,
+  type JsonObject,
   type MultitaskStrategy,
   type Run,
-  type RunStatus,
 } from "../core/model.js";
+import { requirePageFits } from "../core/page.js";
 import type { GraphHost } from "../graphs/host.js";
-import type { AdmitResult, Checkpoints, Page, RunStore, ThreadStore } from "../storage/storage.js";
+import type {
+  AdmitResult,
+  BriefRun,
+  Checkpoints,
+  CronTick,
+  ListedRun,
+  Page,
+  RunStore,
+  ThreadStore,
+} from "../storage/storage.js";
 import { type AdmissionOptions, admissionOf } from "./admission.js";
+import { authorizeRun } from "./authorization.js";
 import type { RunRequest } from "./draft.js";
 import { tell } from "./ending.js";
+import type { LedgerWriter } from "./ledger-writer.js";
 import type { RunReader, RunReading } from "./reading.js";
 import { resultJson } from "./result.js";
 import { openRunLog } from "./run-log.js";
@@ -31,16 +45,32 @@ export interface RunManagerDeps {
   readonly runs: RunStore;
   readonly threads: ThreadStore;
   readonly checkpoints: Pick<Checkpoints, "has">;
-  readonly findAssistant: (idOrGraphId: string) => Promise<Assistant>;
+  /** `version` undefined: the current one. */
+  readonly findAssistant: (caller: Caller, idOrGraphId: string, version: number | undefined) => Promise<Assistant>;
   readonly host: GraphHost;
   readonly bridge: StreamBridge;
+  readonly ledgerWriter: LedgerWriter;
   readonly signals: Signals;
   readonly clock: Clock;
   readonly log: Log;
   readonly reader: RunReader;
   /** Room of a worker in this process, which then starts the run without being told; null without. */
   readonly reserveSlot: () => Slot | null;
-  readonly options: AdmissionOptions;
+  /** Throws `validation` or `unsupported` for a webhook that may not be sent. */
+  readonly requireWebhook: (url: string) => void;
+  /** Throws `unavailable` while nothing new may begin. */
+  readonly requireOpen: () => void;
+  readonly options: AdmissionOptions & {
+    /** Whether there are credentials for what runs may ask of LangSmith. */
+    readonly hasLangsmith?: boolean;
+    /** What the runs of one batch may take from their assistants together: each is stored, and answered, with it. */
+    readonly maxInheritedBytes: number;
+  };
+}
+
+interface AskedRun {
+  readonly request: RunRequest;
+  readonly assistant: Assistant;
 }
 
 /** Runs in flight that have all of what is given. */
@@ -55,15 +85,24 @@ export interface CancelSelection {
 export interface RunManager {
   /**
    * Admits a run and returns its row, committed. `threadId` null makes a thread for it: a temporary one unless the
-   * request keeps it. An idempotency key that was used before returns the run that it created.
+   * request keeps it. An idempotency key that was used before returns the run that it created. `unavailable`, and nothing
+   * written, while the gateway stops: clients ask again, and what they wait for must not run twice.
    */
   create(threadId: string | null, request: RunRequest): Promise<Run>;
-  /** Several, each on a thread of its own; none when one of them asks for an assistant that does not exist. */
+  /**
+   * The same for the tick of a cron; undefined, and no run, when somebody has fired it before, or the cron is not what it
+   * was.
+   */
+  fire(tick: CronTick, threadId: string | null, request: RunRequest): Promise<Run | undefined>;
+  /**
+   * Several, each on a thread of its own; none when one of them asks for an assistant that does not exist or a webhook that
+   * may not be sent, or when their assistants are too much for one answer.
+   */
   createBatch(requests: readonly RunRequest[]): Promise<readonly Run[]>;
   get(threadId: string | null, runId: string): Promise<Run>;
   /** The run that occupies the thread now: the one that executes, else the next in line. */
   active(threadId: string): Promise<Run | undefined>;
-  list(threadId: string, query: { limit: number; offset: number; status?: RunStatus | undefined }): Promise<Page<Run>>;
+  list(...args: Parameters<RunStore["list"]>): Promise<Page<ListedRun>>;
   /** Deletes a finished run's row; `conflict` while it is in flight. */
   remove(threadId: string, runId: string): Promise<void>;
   /** The run to follow or to wait for, also when only its log is left. */
@@ -73,63 +112,107 @@ export interface RunManager {
   cancel(threadId: string | null, runId: string, action: CancelAction): Promise<void>;
   /** Resolves when the run is in flight no more. */
   ended(runId: string, signal: AbortSignal): Promise<void>;
-  /** For a thread that is being deleted: cancels what is in flight on it and resolves when all of it has stopped. */
-  stopThread(threadId: string): Promise<void>;
   /** Cancels every run in flight that matches; returns how many. */
   cancelMany(selection: CancelSelection, action: CancelAction): Promise<number>;
 }
 
-export function createRunManager(deps: RunManagerDeps): RunManager {
-  const { runs, threads, bridge, signals, reader } = deps;
+export interface RunManagers extends PerCaller<RunManager> {
+  /** For a thread that is being deleted: cancels what is in flight on it and resolves when all of it has stopped. */
+  stopThread(threadId: string): Promise<void>;
+}
 
-  async function get(threadId: string | null, runId: string): Promise<Run> {
-    const run = await runs.get(threadId, runId);
-    if (run === undefined) throw notFound("run", runId);
-    return run;
+export function createRunManager(deps: RunManagerDeps): RunManagers {
+  const { threads, bridge, signals, reader } = deps;
+
+  /** In the caller's name: the run is made as the authorisation wants it. undefined: the tick was fired before. */
+  async function admit(
+    caller: Caller,
+    threadId: string | null,
+    { request, assistant, tick = null }: AskedRun & { readonly tick?: CronTick | null },
+  ): Promise<Run | undefined> {
+    deps.requireOpen();
+    const ids = { threadId: threadId ?? newId(), runId: newId() };
+    const { scope, request: permitted } = await authorizeRun(caller, request, { ...ids, assistant });
+    const runs = deps.runs.within(scope);
+    const admitted = await admitInSlot(deps.reserveSlot(), (claim) => {
+      const admission = admissionOf(permitted, {
+        ...ids,
+        isOwnThread: threadId === null,
+        user: caller.user,
+        asked: request,
+        assistant,
+        claim,
+        cronId: tick?.cronId ?? null,
+        now: deps.clock.now(),
+        options: deps.options,
+      });
+      return tick === null ? runs.admit(admission) : runs.fire(tick, admission);
+    });
+    return admitted && announce(admitted);
   }
 
-  async function admit(threadId: string | null, request: RunRequest, assistant: Assistant): Promise<Run> {
-    const admitted = await admitInSlot(deps.reserveSlot(), (claim) =>
-      runs.admit(admissionOf(threadId, request, { assistant, claim, now: deps.clock.now(), options: deps.options })),
-    );
+  async function announce(admitted: AdmitResult): Promise<Run> {
     if (admitted.kind === "repeated") return admitted.run;
     const ended = cancelledAs(admitted.run.multitaskStrategy);
-    await Promise.all(admitted.cancelled.map((other) => tellCancelled(other, ended)));
+    // What never ran ends with what the thread shows now, before a run that is stopped with it changes that.
+    await Promise.all(admitted.cancelled.map((other) => endIfUnstarted(other, ended)));
+    for (const { runId, status } of admitted.cancelled) if (status === "running") signals.send(`cancel:${runId}`);
     if (admitted.run.status === "pending") signals.send("runs");
     return { ...admitted.run, status: "pending" }; // as clients know a new run, however soon it starts
   }
 
   /** The new run is committed and must be answered for, whatever goes wrong with those that it cancelled (W8). */
-  async function tellCancelled(run: Run, ended: "interrupted" | "rollback"): Promise<void> {
+  async function endIfUnstarted(run: BriefRun, ended: "interrupted" | "rollback"): Promise<void> {
     try {
-      if (run.status === "running") signals.send(`cancel:${run.runId}`);
-      else if (run.fence === 0) await endUnstarted(run, ended);
+      if (run.status === "pending" && run.fence === 0) await endUnstarted(run, ended);
     } catch (error) {
       deps.log.error({ err: error, runId: run.runId }, "the stream of a cancelled run could not be ended");
     }
   }
 
   /** A pointer to nowhere is refused before there is a run; hooks send one with every message. */
-  async function requireCheckpoint(threadId: string, request: RunRequest, { graphId }: Assistant): Promise<void> {
+  async function requireCheckpoint(
+    caller: Caller,
+    threadId: string,
+    { request, assistant: { graphId } }: AskedRun,
+  ): Promise<void> {
     const { checkpoint, config } = request;
     if (checkpoint?.checkpointId === undefined) return;
+    const { scope } = await caller.authorize("threads:read", { thread_id: threadId });
+    const isOutOfSight = scope.length > 0 && (await threads.within(scope).get(threadId)) === undefined;
+    if (isOutOfSight) return; // the admission says so
     if (deps.checkpoints.has(threadId, checkpoint.checkpointNs, checkpoint.checkpointId)) return;
     // A graph that keeps its checkpoints itself may have it; for any other this says what is missing.
     await deps.host.getState({ graphId, threadId, checkpoint, config }, { subgraphs: false });
   }
 
   /** A run that never ran has no worker to end its log, nor to remove a thread that was its own. */
-  async function endUnstarted(run: Run, status: "interrupted" | "rollback"): Promise<void> {
-    const runLog = await openRunLog(bridge, run, run.fence + 1);
+  async function endUnstarted(run: BriefRun, status: "interrupted" | "rollback"): Promise<void> {
+    const runLog = await openRunLog(deps, run, run.fence + 1);
     const thread = await threads.get(run.threadId);
     const { valuesJson, interrupts } = thread ?? { valuesJson: null, interrupts: {} };
-    await runLog.end({ status, error: null, resultJson: resultJson({ valuesJson, interrupts, error: null }) });
+    await runLog.end({
+      status,
+      error: null,
+      resultJson: resultJson({ valuesJson, interrupts, error: null }),
+      paused: null,
+    });
     tell(signals, run);
     if (run.payload.temporary) await threads.remove(run.threadId);
   }
 
-  async function cancel(threadId: string | null, runId: string, action: CancelAction): Promise<void> {
-    const run = await get(threadId, runId);
+  async function briefOf(runs: RunStore, threadId: string | null, runId: string): Promise<BriefRun> {
+    const run = await runs.getBrief(threadId, runId);
+    if (run === undefined) throw notFound("run", runId);
+    return run;
+  }
+
+  async function cancelIn(
+    runs: RunStore,
+    threadId: string | null,
+    { runId, action }: { readonly runId: string; readonly action: CancelAction },
+  ): Promise<void> {
+    const run = await briefOf(runs, threadId, runId);
     switch (await runs.requestCancel(threadId, runId, action)) {
       case "ended":
         return endUnstarted(run, cancelledAs(action));
@@ -139,7 +222,7 @@ export function createRunManager(deps: RunManagerDeps): RunManager {
       case "already":
         return;
       case "finished": {
-        const { status } = await get(threadId, runId);
+        const { status } = await briefOf(runs, threadId, runId);
         throw conflict(`run ${runId} has ended already with status ${status}`, { status });
       }
       case "missing":
@@ -150,15 +233,15 @@ export function createRunManager(deps: RunManagerDeps): RunManager {
   async function ended(runId: string, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const change = nextSignal(signals, `run:${runId}`, signal);
-      const run = await runs.get(null, runId);
+      const run = await deps.runs.getBrief(null, runId);
       if (run === undefined || !isInFlight(run.status)) return change.forget();
       await change.promise;
     }
   }
 
   /** Of a thread that no run can start on any more. */
-  async function stopRun(run: Run): Promise<void> {
-    const answer = await runs.requestCancel(run.threadId, run.runId, "interrupt");
+  async function stopRun(run: BriefRun): Promise<void> {
+    const answer = await deps.runs.requestCancel(run.threadId, run.runId, "interrupt");
     if (run.status === "pending" && (answer === "ended" || answer === "requested")) {
       return endUnstarted(run, "interrupted"); // nobody claims it: its row goes with the thread
     }
@@ -167,78 +250,148 @@ export function createRunManager(deps: RunManagerDeps): RunManager {
   }
 
   return {
-    get,
-    cancel,
-    ended,
-    readingOf: (run) => reader.ofRun(run),
-
-    async create(threadId, request) {
-      const assistant = await deps.findAssistant(request.assistantId);
-      if (threadId !== null) await requireCheckpoint(threadId, request, assistant);
-      return admit(threadId, request, assistant);
-    },
-
-    async createBatch(requests) {
-      const found = await Promise.all(
-        requests.map(async (request) => ({ request, assistant: await deps.findAssistant(request.assistantId) })),
-      );
-      return Promise.all(found.map(({ request, assistant }) => admit(null, request, assistant)));
-    },
-
-    async active(threadId) {
-      const inFlight = await runs.listInFlight({ threadId });
-      return inFlight.find(({ status }) => status === "running") ?? inFlight.at(-1);
-    },
-
-    async list(threadId, query) {
-      if ((await threads.get(threadId)) === undefined) throw notFound("thread", threadId);
-      return runs.list(threadId, query);
-    },
-
-    async remove(threadId, runId) {
-      const run = await get(threadId, runId);
-      if (!(await runs.remove(threadId, runId))) {
-        throw conflict(`run ${runId} is ${run.status}; cancel it first`, { status: run.status });
-      }
-      await bridge.drop(runId);
-    },
-
-    async read(threadId, runId) {
-      const run = await runs.get(threadId, runId);
-      const reading = run === undefined ? await reader.ofRetained(threadId, runId) : reader.ofRun(run);
-      if (reading === undefined) throw notFound("run", runId);
-      return reading;
-    },
+    as: (caller) => asCaller(caller),
 
     async stopThread(threadId) {
-      await Promise.all((await runs.listInFlight({ threadId })).map(stopRun));
-    },
-
-    async cancelMany(selection, action) {
-      const outcomes = await Promise.all(
-        (await select(runs, selection)).map((run) =>
-          cancel(run.threadId, run.runId, action).then(() => true, hasEnded),
-        ),
-      );
-      return outcomes.filter(Boolean).length;
+      await Promise.all((await deps.runs.listInFlight({ threadId })).map(stopRun));
     },
   };
+
+  function asCaller(caller: Caller): RunManager {
+    /** The runs that the caller may do this to. */
+    async function runsFor(
+      action: "threads:read" | "threads:update" | "threads:delete",
+      asked: { readonly thread_id: string | null } & JsonObject,
+    ): Promise<RunStore> {
+      const { scope } = await caller.authorize(action, asked);
+      return deps.runs.within(scope);
+    }
+
+    async function get(threadId: string | null, runId: string): Promise<Run> {
+      const runs = await runsFor("threads:read", { thread_id: threadId });
+      const run = await runs.get(threadId, runId);
+      if (run === undefined) throw notFound("run", runId);
+      return run;
+    }
+
+    /** What a run asks for is looked for before anything of it is made. */
+    async function findAssistant(request: RunRequest): Promise<Assistant> {
+      if (deps.options.hasLangsmith !== true) refuseLangsmith(request);
+      return deps.findAssistant(caller, request.assistantId, request.assistantVersion);
+    }
+
+    return {
+      get,
+      ended,
+      readingOf: (run) => reader.ofRun(run),
+
+      async create(threadId, request) {
+        const assistant = await findAssistant(request);
+        if (request.webhook !== undefined) deps.requireWebhook(request.webhook);
+        if (threadId !== null) await requireCheckpoint(caller, threadId, { request, assistant });
+        return required(await admit(caller, threadId, { request, assistant }));
+      },
+
+      async fire(tick, threadId, request) {
+        if (request.webhook !== undefined) deps.requireWebhook(request.webhook);
+        return admit(caller, threadId, { request, assistant: await findAssistant(request), tick });
+      },
+
+      async createBatch(requests) {
+        const found: AskedRun[] = [];
+        const sizes: number[] = [];
+        for (const request of requests) {
+          const assistant = await findAssistant(request);
+          if (request.webhook !== undefined) deps.requireWebhook(request.webhook);
+          sizes.push(Buffer.byteLength(JSON.stringify([assistant.config, assistant.context])));
+          requirePageFits(sizes, deps.options.maxInheritedBytes);
+          found.push({ request, assistant });
+        }
+        return Promise.all(found.map(async (each) => required(await admit(caller, null, each))));
+      },
+
+      async active(threadId) {
+        const runs = await runsFor("threads:read", { thread_id: threadId });
+        const inFlight = await runs.listInFlight({ threadId });
+        const active = inFlight.find(({ status }) => status === "running") ?? inFlight.at(-1);
+        return active && runs.get(threadId, active.runId);
+      },
+
+      async list(threadId, query) {
+        const { scope } = await caller.authorize("threads:search", { thread_id: threadId, status: query.status });
+        if ((await threads.within(scope).get(threadId)) === undefined) throw notFound("thread", threadId);
+        return deps.runs.within(scope).list(threadId, query);
+      },
+
+      async remove(threadId, runId) {
+        const runs = await runsFor("threads:delete", { thread_id: threadId, run_id: runId });
+        // What was refused may have ended, or gone, since: only what is seen afterwards tells why.
+        while (!(await runs.remove(threadId, runId))) {
+          const { status } = await briefOf(runs, threadId, runId);
+          if (isInFlight(status)) throw conflict(`run ${runId} is ${status}; cancel it first`, { status });
+        }
+        await bridge.drop(runId);
+      },
+
+      async read(threadId, runId) {
+        const { scope } = await caller.authorize("threads:read", { thread_id: threadId });
+        const run = await deps.runs.within(scope).get(threadId, runId);
+        if (run !== undefined) return reader.ofRun(run);
+        // What is out of sight is not read from a log that its run has left either.
+        const isOutOfSight = scope.length > 0 && (await deps.runs.getBrief(null, runId)) !== undefined;
+        const reading = isOutOfSight ? undefined : await reader.ofRetained(threadId, runId, scope);
+        if (reading === undefined) throw notFound("run", runId);
+        return reading;
+      },
+
+      async cancel(threadId, runId, action) {
+        const runs = await runsFor("threads:update", { thread_id: threadId, action, metadata: { run_ids: [runId] } });
+        await cancelIn(runs, threadId, { runId, action });
+      },
+
+      async cancelMany(selection, action) {
+        const { threadId = null, runIds = null, status = "all" } = selection;
+        const metadata = { run_ids: runIds, status };
+        const runs = await runsFor("threads:update", { thread_id: threadId, action, metadata });
+        const outcomes = await Promise.all(
+          (await select(runs, selection)).map(({ threadId: of, runId }) =>
+            cancelIn(runs, of, { runId, action }).then(() => true, hasEnded),
+          ),
+        );
+        return outcomes.filter(Boolean).length;
+      },
+    };
+  }
 }
 
-async function admitInSlot(
+function refuseLangsmith({ feedbackKeys, langsmithTracer }: RunRequest): void {
+  const why = "there are no credentials for LangSmith (langsmith.api_key)";
+  if (feedbackKeys !== undefined) throw unsupported("feedback_keys", why);
+  if (langsmithTracer !== undefined) throw unsupported("langsmith_tracer", why);
+}
+
+async function admitInSlot<Result extends AdmitResult | undefined>(
   slot: Slot | null,
-  admit: (claim: Slot["claim"] | null) => Promise<AdmitResult>,
-): Promise<AdmitResult> {
+  admit: (claim: Slot["claim"] | null) => Promise<Result>,
+): Promise<Result> {
   if (slot === null) return admit(null);
   let isTaken = false;
   try {
     const admitted = await admit(slot.claim);
-    isTaken = admitted.kind === "admitted" && admitted.run.status === "running";
-    if (isTaken) slot.begin(admitted.run);
+    if (admitted?.kind === "admitted" && admitted.run.status === "running") {
+      isTaken = true;
+      slot.begin(admitted.run);
+    }
     return admitted;
   } finally {
     if (!isTaken) slot.free();
   }
+}
+
+/** What is not the tick of a cron becomes a run, or is refused. */
+function required(run: Run | undefined): Run {
+  if (run === undefined) throw new Error("a run was neither admitted nor refused");
+  return run;
 }
 
 const NEVER = new AbortController().signal;
@@ -256,7 +409,7 @@ function hasEnded(error: unknown): false {
 async function select(
   runs: RunStore,
   { threadId, runIds, status, assistantId }: CancelSelection,
-): Promise<readonly Run[]> {
+): Promise<readonly BriefRun[]> {
   const inFlight = await runs.listInFlight({
     ...(threadId === undefined ? {} : { threadId }),
     ...(status === undefined ? {} : { status }),

@@ -28,7 +28,7 @@ export function decideMultitask(
     case "rollback":
       return { kind: "admit", cancel: strategy };
     case "enqueue":
-      return inFlight.length > rules.maxPendingPerThread
+      return inFlight.filter(({ status }) => status === "pending").length >= rules.maxPendingPerThread
         ? { kind: "refuse", error: tooManyPending(rules.maxPendingPerThread) }
         : { kind: "admit", cancel: null };
   }

@@ -1,25 +1,29 @@
 /**
  * Following runs: their events from any cursor, their result when they have ended.
  *
- * Everything comes from the run's log while it is retained. What the log does not hold any more is told by the rows: a
- * snapshot of the state instead of events that are gone, never a silent gap and never a wait for what cannot come. A log
+ * Everything comes from the run's tape while that holds it. What is kept nowhere any more is told by the rows: a snapshot
+ * of the state instead of events that are gone, never a silent gap and never a wait for what cannot come. A log in memory
  * can outlive its run: that of a temporary thread, or of a run that was rolled back.
  */
-import type { Cursor, StreamBridge, StreamEvent } from "../bridge/bridge.js";
+import type { Cursor, Replay, StreamBridge, StreamEvent } from "../bridge/bridge.js";
 import { toJson } from "../core/json.js";
 import type { Log } from "../core/log.js";
-import { isInFlight, type Run } from "../core/model.js";
+import { isInFlight, type JsonObject, type Run } from "../core/model.js";
+import { isInScope, type Scope } from "../core/scope.js";
 import type { GraphHost } from "../graphs/host.js";
 import type { RunStore, ThreadStore } from "../storage/storage.js";
 import { RESULT_EVENT, resultJson } from "./result.js";
-import { endJson, metadataJson } from "./run-log.js";
+import { ACCESS_EVENT, endJson, metadataJson } from "./run-log.js";
+import type { RunTape } from "./tape.js";
 
-/** What a follower sees, in order: events of the log, and what stands for events that the log does not hold any more. */
+/** What a follower sees, in order: events, and what stands for events that are kept no more. */
 export type StreamItem = Pick<StreamEvent, "event" | "namespace" | "data"> & { readonly id: StreamEvent["id"] | null };
 
 export interface FollowOptions {
   readonly cursor: Cursor;
   readonly signal: AbortSignal;
+  /** `raw` unless it is given. */
+  readonly replay?: Replay | undefined;
 }
 
 /** A run as its readers see it. */
@@ -35,8 +39,11 @@ export interface RunReading {
 
 export interface RunReader {
   ofRun(run: Run): RunReading;
-  /** From its log alone, for a run whose row is gone; undefined when the log is gone too, or is another thread's. */
-  ofRetained(threadId: string | null, runId: string): Promise<RunReading | undefined>;
+  /**
+   * From its log alone, for a run whose row is gone; undefined when the log is gone too, is another thread's, or does not
+   * say that it is in `scope`.
+   */
+  ofRetained(threadId: string | null, runId: string, scope: Scope): Promise<RunReading | undefined>;
 }
 
 export interface RunReaderDeps {
@@ -44,25 +51,13 @@ export interface RunReaderDeps {
   readonly threads: ThreadStore;
   readonly host: GraphHost;
   readonly bridge: StreamBridge;
+  readonly tape: RunTape;
   readonly log: Log;
 }
 
 const NEVER = new AbortController().signal;
 
-export function createRunReader({ runs, threads, host, bridge, log }: RunReaderDeps): RunReader {
-  async function* followLog(
-    runId: string,
-    { cursor, signal }: FollowOptions,
-    insteadOfGap: (position: "first" | "later") => Promise<readonly StreamItem[]>,
-  ): AsyncGenerator<readonly StreamItem[]> {
-    let position: "first" | "later" = "first";
-    for await (const batch of bridge.subscribe(runId, { cursor, signal })) {
-      const items = batch.kind === "gap" ? await insteadOfGap(position) : batch.events.filter(isShown);
-      position = "later";
-      if (items.length > 0) yield items;
-    }
-  }
-
+export function createRunReader({ runs, threads, host, bridge, tape, log }: RunReaderDeps): RunReader {
   async function resultOfLog(runId: string, signal: AbortSignal): Promise<string | undefined> {
     for await (const batch of bridge.subscribe(runId, { cursor: { from: "start" }, signal })) {
       if (batch.kind === "gap") continue;
@@ -95,6 +90,13 @@ export function createRunReader({ runs, threads, host, bridge, log }: RunReaderD
     return isInFlight(run.status) || (await bridge.has(run.runId));
   }
 
+  async function* followLog(runId: string, options: FollowOptions): AsyncGenerator<readonly StreamItem[]> {
+    for await (const batch of bridge.subscribe(runId, options)) {
+      const items = batch.kind === "gap" ? [] : batch.events.filter(isShown); // there is no state to show instead
+      if (items.length > 0) yield items;
+    }
+  }
+
   return {
     ofRun(run) {
       const { runId, threadId } = run;
@@ -105,20 +107,27 @@ export function createRunReader({ runs, threads, host, bridge, log }: RunReaderD
 
         async *follow(options) {
           const fromStart = "from" in options.cursor && options.cursor.from === "start";
-          const introduction = fromStart ? [metadata] : [];
-          if (await hasLog(run)) {
-            yield* followLog(runId, options, async (position) => [
-              ...(position === "first" ? introduction : []),
-              ...(await snapshotOf(run)),
-            ]);
-          } else {
-            yield [...introduction, ...(await snapshotOf(run)), endOf(run)];
+          let isFirst = true;
+          let isBehindGap = false;
+          for await (const batch of tape.read(run, options)) {
+            const introduction = isFirst && fromStart ? [metadata] : [];
+            const items =
+              batch.kind === "gap" ? [...introduction, ...(await snapshotOf(run))] : batch.events.filter(isShown);
+            isFirst = false;
+            isBehindGap = batch.kind === "gap";
+            if (items.length > 0) yield items;
           }
+          if (!isBehindGap || options.signal.aborted) return;
+          // Nobody keeps how the run ended but its row.
+          const row = await runs.get(threadId, runId);
+          if (row !== undefined && !isInFlight(row.status)) yield [endOf(row)];
         },
 
         async result(signal) {
           const inLog = (await hasLog(run)) ? await resultOfLog(runId, signal) : undefined;
           if (inLog !== undefined || signal.aborted) return inLog;
+          const kept = await tape.result(runId);
+          if (kept !== undefined) return kept;
           const [row, thread] = await Promise.all([runs.get(threadId, runId), threads.get(threadId)]);
           const { valuesJson, interrupts } = thread ?? { valuesJson: null, interrupts: {} };
           return resultJson({ valuesJson, interrupts, error: row?.error ?? null });
@@ -126,30 +135,41 @@ export function createRunReader({ runs, threads, host, bridge, log }: RunReaderD
       };
     },
 
-    async ofRetained(threadId, runId) {
+    async ofRetained(threadId, runId, scope) {
       if (!(await bridge.has(runId))) return undefined;
-      if (threadId !== null && threadId !== (await threadOfLog(bridge, runId))) return undefined;
+      if (threadId !== null || scope.length > 0) {
+        const about = await headOfLog(bridge, runId);
+        if (threadId !== null && threadId !== about.threadId) return undefined;
+        if (scope.length > 0 && (about.metadata === undefined || !isInScope(about.metadata, scope))) return undefined;
+      }
       return {
         runId,
         fence: 1,
-        follow: (options) => followLog(runId, options, async () => []),
+        follow: (options) => followLog(runId, options),
         result: (signal) => resultOfLog(runId, signal),
       };
     },
   };
 }
 
-/** From the log's first event; undefined when that is no longer retained. */
-async function threadOfLog(bridge: StreamBridge, runId: string): Promise<unknown> {
+/** What the log's first events say of its run; nothing when they are no longer retained. */
+async function headOfLog(
+  bridge: StreamBridge,
+  runId: string,
+): Promise<{ readonly threadId?: unknown; readonly metadata?: JsonObject | undefined }> {
   for await (const batch of bridge.subscribe(runId, { cursor: { from: "start" }, signal: NEVER })) {
-    const [first] = batch.kind === "events" ? batch.events : [];
-    return first?.event === "metadata" ? (JSON.parse(first.data) as { thread_id: unknown }).thread_id : undefined;
+    const [first, second] = batch.kind === "events" ? batch.events : [];
+    if (first?.event !== "metadata") return {};
+    const { thread_id: threadId } = JSON.parse(first.data) as { readonly thread_id: unknown };
+    const metadata = second?.event === ACCESS_EVENT ? (JSON.parse(second.data) as JsonObject) : undefined;
+    return { threadId, metadata };
   }
-  return undefined;
+  return {};
 }
 
-function isShown({ event }: StreamEvent): boolean {
-  return event !== RESULT_EVENT;
+/** Whether REST streams show the event: the others are read by event streaming, or are the result. */
+export function isShown({ event }: StreamEvent): boolean {
+  return event !== RESULT_EVENT && !event.startsWith("#");
 }
 
 /** No cursor can point at it. */
@@ -157,10 +177,11 @@ function unnumbered(event: string, data: string): StreamItem {
   return { id: null, event, namespace: [], data };
 }
 
+/** Its id is greater than any that the run's log had: a run that never ran spoke as its first claim would. */
 function endOf(run: Run): StreamItem {
   const end =
     run.error === null
       ? { event: "end", data: endJson(run.runId, run.status) }
       : { event: "error", data: toJson(run.error) };
-  return { id: { fence: run.fence + 1, seq: 1 }, namespace: [], ...end };
+  return { id: { fence: Math.max(run.fence, 1) + 1, seq: 1 }, namespace: [], ...end };
 }

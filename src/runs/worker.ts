@@ -3,7 +3,8 @@
  *
  * 1. It holds at most `concurrency` leases, and claims again whenever one ends, a run is admitted, or a delayed one is due.
  *    A run that nothing stands in the way of is claimed by its own admission and starts in the same tick.
- * 2. Stopping claims nothing more; what does not finish in time goes back to the queue, its stream neither ended nor failed.
+ * 2. A draining worker claims nothing more. Stopping it gives what does not finish in time back to the queue, its stream
+ *    neither ended nor failed.
  */
 import { newId } from "../core/ids.js";
 import type { Run } from "../core/model.js";
@@ -28,7 +29,9 @@ export interface RunWorker {
   start(): void;
   /** null when there is no room, or when older runs may be waiting for it. */
   reserve(): Slot | null;
-  /** Invariant 2. Resolves when no lease is held any more. */
+  /** Claims nothing from now on, neither from the queue nor for admissions; what runs goes on. */
+  drain(): void;
+  /** Drains. Invariant 2. Resolves when no lease is held any more. */
   stop(graceMs: number): Promise<void>;
 }
 
@@ -107,7 +110,15 @@ export function createWorker(deps: WorkerDeps): RunWorker {
     metrics.runsActive.set(active.size);
   }
 
+  function drain(): void {
+    isWorking = false;
+    stopListening();
+    forgetTimer();
+  }
+
   return {
+    drain,
+
     start() {
       isWorking = true;
       stopListening = signals.on("runs", wakeSoon);
@@ -139,8 +150,7 @@ export function createWorker(deps: WorkerDeps): RunWorker {
     },
 
     async stop(graceMs) {
-      isWorking = false;
-      stopListening();
+      drain();
       await claiming;
       await Promise.all(undecided);
       forgetTimer();

@@ -3,8 +3,12 @@
  */
 import type { ExpressionBuilder, ExpressionWrapper, Selectable, SqlBool } from "kysely";
 import type { Clock } from "../core/clock.js";
+import { changeMetadata } from "../core/metadata.js";
 import type { Assistant, AssistantVersion, Json, JsonObject, RunConfig } from "../core/model.js";
+import { inOrder, requirePageFits } from "../core/page.js";
+import { EVERYTHING, type Scope, withoutScopeKeys } from "../core/scope.js";
 import {
+  bytesOf,
   columnContains,
   columnIncludes,
   type Database,
@@ -13,19 +17,21 @@ import {
   locked,
   type Schema,
 } from "./database.js";
+import { columnInScope } from "./scope-sql.js";
 import type {
   ASSISTANT_SORT_COLUMNS,
   AssistantFilter,
   AssistantStore,
   NewAssistant,
   Page,
+  PageLimits,
   PageQuery,
 } from "./storage.js";
-import { mergeMetadata } from "./thread-rows.js";
 
 export interface SqlAssistantStoreDeps {
   readonly database: Database;
   readonly clock: Clock;
+  readonly scope?: Scope;
 }
 
 const SORT_COLUMNS = {
@@ -39,10 +45,18 @@ const SORT_COLUMNS = {
 export class SqlAssistantStore implements AssistantStore {
   private readonly database: Database;
   private readonly clock: Clock;
+  private readonly scope: Scope;
 
-  constructor({ database, clock }: SqlAssistantStoreDeps) {
+  constructor({ database, clock, scope = EVERYTHING }: SqlAssistantStoreDeps) {
     this.database = database;
     this.clock = clock;
+    this.scope = scope;
+  }
+
+  within(scope: Scope): AssistantStore {
+    if (scope.length === 0) return this;
+    const { database, clock } = this;
+    return new SqlAssistantStore({ database, clock, scope: [...this.scope, ...scope] });
   }
 
   async create(assistant: NewAssistant): Promise<Assistant | undefined> {
@@ -64,13 +78,13 @@ export class SqlAssistantStore implements AssistantStore {
   }
 
   async get(assistantId: string): Promise<Assistant | undefined> {
-    return findCurrent(this.database, assistantId);
+    return findCurrent(this.database, assistantId, this.scope);
   }
 
   async patch(assistantId: string, change: Partial<Omit<NewAssistant, "assistantId">>): Promise<Assistant | undefined> {
     const now = this.clock.now();
     return this.database.transaction().execute(async (transaction) => {
-      const current = await lockCurrent(transaction, assistantId);
+      const current = await lockCurrent(transaction, assistantId, this.scope);
       if (current === undefined) return undefined;
       const { newest } = await transaction
         .selectFrom("assistant_versions")
@@ -81,7 +95,7 @@ export class SqlAssistantStore implements AssistantStore {
       const changed: Assistant = {
         ...current,
         ...withoutUndefined(change),
-        metadata: mergeMetadata(current.metadata, change.metadata ?? {}),
+        metadata: changeMetadata(current.metadata, withoutScopeKeys(change.metadata ?? {}, this.scope)),
         version,
         updatedAt: now,
       };
@@ -95,11 +109,11 @@ export class SqlAssistantStore implements AssistantStore {
   }
 
   async remove(assistantId: string): Promise<boolean> {
-    const removed = await this.database
-      .deleteFrom("assistants")
-      .where("assistant_id", "=", assistantId)
-      .executeTakeFirst();
-    return removed.numDeletedRows > 0n;
+    return this.database.transaction().execute(async (transaction) => {
+      if ((await lockCurrent(transaction, assistantId, this.scope)) === undefined) return false;
+      await transaction.deleteFrom("assistants").where("assistant_id", "=", assistantId).execute();
+      return true;
+    });
   }
 
   async search(
@@ -108,39 +122,63 @@ export class SqlAssistantStore implements AssistantStore {
   ): Promise<Page<Assistant>> {
     const total = await this.count(filter);
     if (total <= page.offset) return { rows: [], total };
-    const rows = await currentVersions(this.database)
-      .select(ASSISTANT_COLUMNS)
-      .where((eb) => matches(eb, filter))
+    const found = await currentVersions(this.database)
+      .select(["assistants.assistant_id", bytesOf(VERSION_TEXTS).as("bytes")])
+      .where((eb) => matches(eb, filter, this.scope))
       .orderBy(SORT_COLUMNS[page.sortBy], page.sortOrder)
       .$if(page.sortBy !== "assistant_id", (query) => query.orderBy("assistants.assistant_id", page.sortOrder))
       .limit(page.limit)
       .offset(page.offset)
       .execute();
-    return { rows: rows.map(toAssistant), total };
+    requirePageFits(
+      found.map(({ bytes }) => bytes),
+      page.maxBytes,
+    );
+    const ids = found.map((row) => row.assistant_id);
+    const rows = await currentVersions(this.database)
+      .select(ASSISTANT_COLUMNS)
+      .where("assistants.assistant_id", "in", ids)
+      .execute();
+    return { rows: inOrder(ids, rows.map(toAssistant), ({ assistantId }) => assistantId), total };
   }
 
   async count(filter: AssistantFilter): Promise<number> {
     const { total } = await currentVersions(this.database)
       .select((eb) => eb.fn.countAll<number>().as("total"))
-      .where((eb) => matches(eb, filter))
+      .where((eb) => matches(eb, filter, this.scope))
       .executeTakeFirstOrThrow();
     return total;
   }
 
   async versions(
     assistantId: string,
-    query: { readonly metadata?: JsonObject | undefined; readonly limit: number; readonly offset: number },
+    query: PageLimits & { readonly metadata?: JsonObject | undefined },
   ): Promise<readonly AssistantVersion[] | undefined> {
-    if ((await findCurrent(this.database, assistantId)) === undefined) return undefined;
+    if ((await findCurrent(this.database, assistantId, this.scope)) === undefined) return undefined;
     const { metadata = {} } = query;
-    const rows = await this.database
+    const found = await this.database
       .selectFrom("assistant_versions")
-      .selectAll()
+      .select(["version", bytesOf(VERSION_TEXTS).as("bytes")])
       .where("assistant_id", "=", assistantId)
       .$if(Object.keys(metadata).length > 0, (versions) => versions.where(columnContains("metadata", metadata)))
       .orderBy("version", "desc")
       .limit(query.limit)
       .offset(query.offset)
+      .execute();
+    requirePageFits(
+      found.map(({ bytes }) => bytes),
+      query.maxBytes,
+    );
+    const rows = await this.database
+      .selectFrom("assistant_versions")
+      .selectAll()
+      .where("assistant_id", "=", assistantId)
+      .where(
+        "version",
+        "in",
+        found.map(({ version }) => version),
+      )
+      .orderBy("version", "desc")
       .execute();
     return rows.map(toVersion);
   }
@@ -148,6 +186,7 @@ export class SqlAssistantStore implements AssistantStore {
   async setLatest(assistantId: string, version: number): Promise<Assistant | undefined> {
     const now = this.clock.now();
     return this.database.transaction().execute(async (transaction) => {
+      if ((await lockCurrent(transaction, assistantId, this.scope)) === undefined) return undefined;
       const found = await transaction
         .selectFrom("assistant_versions")
         .select("version")
@@ -156,7 +195,7 @@ export class SqlAssistantStore implements AssistantStore {
         .executeTakeFirst();
       if (found === undefined) return undefined;
       await pointTo(transaction, assistantId, { version, now });
-      return findCurrent(transaction, assistantId);
+      return findCurrent(transaction, assistantId, this.scope);
     });
   }
 }
@@ -178,6 +217,11 @@ const ASSISTANT_COLUMNS = [
   "assistant_versions.metadata",
 ] as const;
 
+/** The columns that may be long. */
+const VERSION_TEXTS = ["name", "description", "config", "context", "metadata"].map(
+  (column) => `assistant_versions.${column}`,
+);
+
 function currentVersions(database: Database) {
   return database
     .selectFrom("assistants")
@@ -188,20 +232,21 @@ function currentVersions(database: Database) {
     );
 }
 
-async function findCurrent(database: Database, assistantId: string): Promise<Assistant | undefined> {
+async function findCurrent(database: Database, assistantId: string, scope: Scope): Promise<Assistant | undefined> {
   const row = await currentVersions(database)
     .select(ASSISTANT_COLUMNS)
     .where("assistants.assistant_id", "=", assistantId)
+    .$if(scope.length > 0, (query) => query.where(columnInScope("assistant_versions.metadata", scope)))
     .executeTakeFirst();
   return row === undefined ? undefined : toAssistant(row);
 }
 
 /** Locked, because the next version's number is read before it is written. */
-async function lockCurrent(database: Database, assistantId: string): Promise<Assistant | undefined> {
+async function lockCurrent(database: Database, assistantId: string, scope: Scope): Promise<Assistant | undefined> {
   await locked(
     database.selectFrom("assistants").select("assistant_id").where("assistant_id", "=", assistantId),
   ).executeTakeFirst();
-  return findCurrent(database, assistantId);
+  return findCurrent(database, assistantId, scope);
 }
 
 async function pointTo(
@@ -219,9 +264,11 @@ async function pointTo(
 function matches(
   eb: ExpressionBuilder<Schema, "assistants" | "assistant_versions">,
   filter: AssistantFilter,
+  scope: Scope,
 ): ExpressionWrapper<Schema, "assistants" | "assistant_versions", SqlBool> {
   const { metadata = {}, graphId, name = "" } = filter;
   const conditions = [];
+  if (scope.length > 0) conditions.push(columnInScope("assistant_versions.metadata", scope));
   if (graphId !== undefined) conditions.push(eb("assistant_versions.graph_id", "=", graphId));
   if (name !== "") conditions.push(columnIncludes("assistant_versions.name", name));
   if (Object.keys(metadata).length > 0) conditions.push(columnContains("assistant_versions.metadata", metadata));

@@ -11,6 +11,7 @@ import {
   type CheckpointListOptions,
   type CheckpointMetadata,
   type CheckpointTuple,
+  ERROR,
   getCheckpointId,
   maxChannelVersion,
   type PendingWrite,
@@ -18,25 +19,28 @@ import {
   WRITES_IDX_MAP,
 } from "@langchain/langgraph-checkpoint";
 import { SqliteSaver } from "@langchain/langgraph-checkpoint-sqlite";
+import { describeError } from "../core/errors.js";
 import { placeChannels, resolve } from "./checkpoint-channels.js";
-import type { CheckpointKey, CheckpointRow, CheckpointTables } from "./checkpoint-tables.js";
+import type { CheckpointKey, CheckpointReads, CheckpointRow, CheckpointWrite } from "./checkpoint-tables.js";
 import type { Serde, Stored } from "./serde.js";
 import type { SqliteDatabase } from "./sqlite.js";
 
-/** On whose behalf a saver writes. */
+/** On whose behalf a saver writes, and how. Every method throws or rejects when it may not write any more. */
 export interface Writer {
   /** Empty outside of runs. */
   readonly runId: string;
-  /** Throws when the writer may not write any more. */
-  assertOpen(): void;
+  /** In the order of the calls. What is written is what the rows hold at the call. */
+  write(write: CheckpointWrite): void | Promise<void>;
+  deleteThread(threadId: string): void | Promise<void>;
+  /** Resolves when what was written so far can be read; rejects with what could not be written. */
+  settled(): void | Promise<void>;
 }
 
 export interface SaverDeps {
   readonly connection: SqliteDatabase;
-  readonly tables: CheckpointTables;
+  readonly reads: CheckpointReads;
   readonly serde: Serde;
   readonly writer: Writer;
-  readonly deleteThread: (threadId: string) => void;
 }
 
 interface Put {
@@ -48,17 +52,15 @@ interface Put {
 }
 
 export class CheckpointSaver extends SqliteSaver {
-  readonly #tables: CheckpointTables;
+  readonly #reads: CheckpointReads;
   readonly #serde: Serde;
   readonly #writer: Writer;
-  readonly #deleteThread: (threadId: string) => void;
 
-  constructor({ connection, tables, serde, writer, deleteThread }: SaverDeps) {
+  constructor({ connection, reads, serde, writer }: SaverDeps) {
     super(connection, serde);
-    this.#tables = tables;
+    this.#reads = reads;
     this.#serde = serde;
     this.#writer = writer;
-    this.#deleteThread = deleteThread;
   }
 
   /** The tables exist: the file was migrated when it was opened. */
@@ -67,15 +69,17 @@ export class CheckpointSaver extends SqliteSaver {
   override async getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
     const threadId = config.configurable?.thread_id;
     if (threadId === undefined) return undefined;
+    await this.#writer.settled();
     const checkpointNs = config.configurable?.checkpoint_ns ?? "";
-    const row = this.#tables.find(threadId, checkpointNs, getCheckpointId(config) || undefined);
+    const row = this.#reads.find(threadId, checkpointNs, getCheckpointId(config) || undefined);
     return row && this.#load(row);
   }
 
   override async *list(config: RunnableConfig, options: CheckpointListOptions = {}): AsyncGenerator<CheckpointTuple> {
+    await this.#writer.settled();
     const { thread_id: threadId, checkpoint_ns: checkpointNs } = config.configurable ?? {};
     const filter = Object.entries(options.filter ?? {}).filter(([, value]) => value !== undefined);
-    const keys = this.#tables.list({
+    const keys = this.#reads.list({
       threadId,
       checkpointNs,
       checkpointId: getCheckpointId(config) || undefined,
@@ -84,7 +88,7 @@ export class CheckpointSaver extends SqliteSaver {
       limit: options.limit === undefined ? undefined : Math.max(0, options.limit),
     });
     for (const key of keys) {
-      const row = this.#tables.find(key.threadId, key.checkpointNs, key.checkpointId);
+      const row = this.#reads.find(key.threadId, key.checkpointNs, key.checkpointId);
       if (row !== undefined) yield this.#load(row); // it may have been deleted while the caller was busy
     }
   }
@@ -95,42 +99,40 @@ export class CheckpointSaver extends SqliteSaver {
     metadata: CheckpointMetadata,
     newVersions: ChannelVersions = checkpoint.channel_versions,
   ): Promise<RunnableConfig> {
-    this.#writer.assertOpen();
     const parentId: string | undefined = config.configurable?.checkpoint_id;
     const key = { ...requireThread(config), checkpointId: checkpoint.id };
-    const isAgain = parentId === checkpoint.id && this.#tables.channels(key) !== undefined;
+    const isAgain = parentId === checkpoint.id && this.#reads.channels(key) !== undefined;
     // With durability "exit" LangGraph puts the checkpoint that a run started from once more when no superstep ended.
     // It stays as it was, with its parent and its run: what the run did is in the writes.
-    if (!isAgain) this.#insert({ key, parentId, checkpoint, metadata, newVersions });
+    if (!isAgain) await this.#insert({ key, parentId, checkpoint, metadata, newVersions });
     return toConfig(key);
   }
 
   override async putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<void> {
-    this.#writer.assertOpen();
     const checkpointId: string | undefined = config.configurable?.checkpoint_id;
     if (checkpointId === undefined) throw new Error("config.configurable.checkpoint_id is missing");
     const key = { ...requireThread(config), checkpointId };
     const rows = writes.map(([channel, value], index) => {
-      const stored = this.#dumps(channel, value);
+      const stored = this.#dumps(channel, channel === ERROR ? boundedError(value) : value);
       return { taskId, idx: WRITES_IDX_MAP[channel] ?? index, channel, stored };
     });
     const isSpecial = writes.every(([channel]) => channel in WRITES_IDX_MAP);
-    this.#tables.insertWrites(key, rows, this.#writer.runId, isSpecial ? "replace" : "keep");
+    const existing = isSpecial ? "replace" : "keep";
+    await this.#writer.write({ kind: "writes", runId: this.#writer.runId, key, writes: rows, existing });
   }
 
   override async deleteThread(threadId: string): Promise<void> {
-    this.#writer.assertOpen();
-    this.#deleteThread(threadId);
+    await this.#writer.deleteThread(threadId);
   }
 
-  #insert(put: Put): void {
+  #insert(put: Put): void | Promise<void> {
     const { key, checkpoint, metadata, parentId } = put;
-    const parent = parentId === undefined ? undefined : this.#tables.channels({ ...key, checkpointId: parentId });
+    const parent = parentId === undefined ? undefined : this.#reads.channels({ ...key, checkpointId: parentId });
     const { channels, stored, unversioned } = placeChannels({
       ...put,
       parent,
       dumps: (channel, value) => this.#dumps(channel, value),
-      read: (channel, checkpointId) => this.#tables.value({ ...key, checkpointId }, channel),
+      read: (channel, checkpointId) => this.#reads.value({ ...key, checkpointId }, channel),
     });
     const { v, id, ts, channel_versions, versions_seen } = checkpoint;
     const row = {
@@ -140,7 +142,7 @@ export class CheckpointSaver extends SqliteSaver {
       metadata: this.#serde.dumps(metadata),
       channels,
     };
-    this.#tables.insertCheckpoint(row, stored, this.#writer.runId);
+    return this.#writer.write({ kind: "checkpoint", runId: this.#writer.runId, row, values: stored });
   }
 
   #dumps(channel: string, value: unknown): Stored {
@@ -153,7 +155,7 @@ export class CheckpointSaver extends SqliteSaver {
 
   #load(row: CheckpointRow): CheckpointTuple {
     const checkpoint = this.#read(row.checkpoint) as Checkpoint; // only `put` writes this column
-    const read = (channel: string, checkpointId: string) => this.#tables.value({ ...row, checkpointId }, channel);
+    const read = (channel: string, checkpointId: string) => this.#reads.value({ ...row, checkpointId }, channel);
     for (const [channel, ref] of Object.entries(row.channels)) {
       const stored = resolve(ref, channel, read);
       if (stored === undefined) throw new Error(`checkpoint ${row.checkpointId}: the value of ${channel} is missing`);
@@ -161,7 +163,7 @@ export class CheckpointSaver extends SqliteSaver {
     }
     const parent = row.parentId === null ? undefined : { ...row, checkpointId: row.parentId };
     if (checkpoint.v < 4 && parent !== undefined) this.#addPendingSends(checkpoint, parent);
-    const writes = this.#tables.writes(row);
+    const writes = this.#reads.writes(row);
     return {
       config: toConfig(row),
       checkpoint,
@@ -177,12 +179,18 @@ export class CheckpointSaver extends SqliteSaver {
 
   /** Checkpoints of LangGraph before 0.3 keep their sends in the parent's writes. */
   #addPendingSends(checkpoint: Checkpoint, parent: CheckpointKey): void {
-    const sends = this.#tables.writes(parent).filter(({ channel }) => channel === TASKS);
+    const sends = this.#reads.writes(parent).filter(({ channel }) => channel === TASKS);
     const versions = Object.values(checkpoint.channel_versions);
     checkpoint.channel_values[TASKS] = sends.map(({ stored }) => this.#read(stored));
     checkpoint.channel_versions[TASKS] =
       versions.length > 0 ? maxChannelVersion(...versions) : this.getNextVersion(undefined);
   }
+}
+
+/** LangGraph keeps of an error what it says of itself, which may be of any size and kind. */
+function boundedError(value: unknown): { readonly message: string; readonly name: string } {
+  const { error: name, message } = describeError(value);
+  return { message, name };
 }
 
 function requireThread(config: RunnableConfig): Omit<CheckpointKey, "checkpointId"> {

@@ -3,11 +3,13 @@
  *
  * - `checkpoints`: one row per superstep and namespace. `channels` says for each channel with a value its version and the
  *   checkpoint which stored that value, `{"messages": [3, "1ef…"]}`, or a short value: `{"count": [4, null, "json", "1"]}`.
+ *   Their order is that in which they were written (`rowid`), never that of their ids, which are made of what the clock said.
  * - `channel_values`: a channel's value, stored only by the checkpoint that changed it and shared by the later ones.
  * - `writes`: what tasks wrote at a checkpoint. The run is part of the key: a resumed task's new interrupt stands beside
  *   the one it replaces, so that taking the run back brings the old one to light again.
  */
-import { DataFolderError, openSqlite, type SqliteDatabase } from "./sqlite.js";
+import { openDataFile, unusableFile } from "./data-file.js";
+import type { SqliteDatabase } from "./sqlite.js";
 
 /** Each entry brings the file to the version after it. One that has shipped is never edited. */
 const MIGRATIONS = [
@@ -50,6 +52,8 @@ const MIGRATIONS = [
   CREATE INDEX writes_run ON writes (thread_id, run_id) WHERE run_id <> '';
   CREATE TABLE sync_marks (id INTEGER PRIMARY KEY, count INTEGER NOT NULL);
   `,
+  "CREATE TABLE write_probe (payload BLOB NOT NULL);",
+  "CREATE INDEX checkpoints_order ON checkpoints (thread_id, checkpoint_ns);", // and rowid, as in every index
 ];
 
 /**
@@ -59,15 +63,12 @@ const MIGRATIONS = [
 export function openCheckpointFile(file: string): SqliteDatabase {
   let connection: SqliteDatabase | undefined;
   try {
-    connection = openSqlite(file, "NORMAL");
+    connection = openDataFile(file, "NORMAL");
     migrate(connection);
     return connection;
   } catch (error) {
     connection?.close();
-    const reason = (error as Error).message;
-    throw new DataFolderError(`cannot use the checkpoint file ${file} (it was kept as it is): ${reason}`, {
-      cause: error,
-    });
+    throw unusableFile(file, error);
   }
 }
 

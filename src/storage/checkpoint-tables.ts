@@ -7,8 +7,9 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Statement } from "better-sqlite3";
 import type { Channels, ChannelValue } from "./checkpoint-channels.js";
+import { NULL_TASK } from "./checkpoint-upkeep.js";
 import type { Stored } from "./serde.js";
-import type { SqliteDatabase } from "./sqlite.js";
+import { inTransaction, type SqliteDatabase } from "./sqlite.js";
 
 export interface CheckpointKey {
   readonly threadId: string;
@@ -34,14 +35,14 @@ export interface ListQuery {
   readonly threadId: string | undefined;
   readonly checkpointNs: string | undefined;
   readonly checkpointId: string | undefined;
-  /** Only checkpoints older than this one. */
+  /** Only checkpoints written before this one; where it is gone, before what its id says. */
   readonly beforeId: string | undefined;
   /** JSON object: each of its members must be equal in the stored metadata. */
   readonly metadata: string | undefined;
   readonly limit: number | undefined;
 }
 
-export interface CheckpointTables {
+export interface CheckpointReads {
   /** Without an id the newest of the namespace. */
   find(threadId: string, checkpointNs: string, checkpointId: string | undefined): CheckpointRow | undefined;
   channels(key: CheckpointKey): Channels | undefined;
@@ -51,10 +52,24 @@ export interface CheckpointTables {
   writes(key: CheckpointKey): readonly WriteRow[];
   /** Newest first. */
   list(query: ListQuery): readonly CheckpointKey[];
-  insertCheckpoint(row: CheckpointRow, values: readonly ChannelValue[], runId: string): void;
-  /** A write that exists is replaced (`replace`: special channels) or kept (`keep`). */
-  insertWrites(key: CheckpointKey, writes: readonly WriteRow[], runId: string, existing: "replace" | "keep"): void;
 }
+
+/** Plain data, so that another thread can ask for it. */
+export type CheckpointWrite =
+  | {
+      readonly kind: "checkpoint";
+      readonly runId: string;
+      readonly row: CheckpointRow;
+      readonly values: readonly ChannelValue[];
+    }
+  | {
+      readonly kind: "writes";
+      readonly runId: string;
+      readonly key: CheckpointKey;
+      readonly writes: readonly WriteRow[];
+      /** What happens to a write that is there already: special channels replace it. */
+      readonly existing: "replace" | "keep";
+    };
 
 interface StoredRow {
   readonly type: Stored["type"];
@@ -66,34 +81,26 @@ const KEY = "thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?";
 const COLUMNS = `thread_id AS threadId, checkpoint_ns AS checkpointNs, checkpoint_id AS checkpointId,
   parent_checkpoint_id AS parentId, type, checkpoint, metadata_type AS metadataType, metadata, channels`;
 
-export function prepareTables(connection: SqliteDatabase): CheckpointTables {
+/** Statements that read; the connection may be one that cannot write. */
+export function prepareReads(connection: SqliteDatabase): CheckpointReads {
   connection.function("metadata_matches", { deterministic: true }, matchesMetadata);
   const prepare = <Row>(sql: string): Statement<unknown[], Row> => connection.prepare<unknown[], Row>(sql);
 
   const findOne = prepare<RawCheckpoint>(`SELECT ${COLUMNS} FROM checkpoints WHERE ${KEY}`);
   const findHead = prepare<RawCheckpoint>(
-    `SELECT ${COLUMNS} FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? ORDER BY checkpoint_id DESC LIMIT 1`,
+    `SELECT ${COLUMNS} FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? ORDER BY rowid DESC LIMIT 1`,
   );
   const findChannels = prepare<string>(`SELECT channels FROM checkpoints WHERE ${KEY}`).pluck();
   const findValue = prepare<StoredRow>(
     `SELECT type, value FROM channel_values WHERE thread_id = ? AND checkpoint_ns = ? AND channel = ? AND checkpoint_id = ?`,
   );
+  // Of commands only the newest counts: in memory, too, LangGraph replaces all that an earlier one left.
   const findWrites = prepare<StoredRow & { taskId: string; idx: number; channel: string }>(
-    `SELECT task_id AS taskId, idx, channel, type, value FROM writes WHERE ${KEY} ORDER BY task_id, idx, rowid`,
+    `SELECT task_id AS taskId, idx, channel, type, value FROM writes AS w WHERE ${KEY} AND (task_id <> '${NULL_TASK}'
+       OR run_id = (SELECT run_id FROM writes AS c WHERE c.thread_id = w.thread_id AND c.checkpoint_ns = w.checkpoint_ns
+         AND c.checkpoint_id = w.checkpoint_id AND c.task_id = '${NULL_TASK}' ORDER BY c.rowid DESC LIMIT 1))
+     ORDER BY task_id, idx, rowid`,
   );
-  const insertCheckpoint = prepare(
-    `INSERT OR REPLACE INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, run_id,
-     type, checkpoint, metadata_type, metadata, channels) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-  );
-  const insertValue = prepare(
-    `INSERT OR REPLACE INTO channel_values (thread_id, checkpoint_ns, channel, checkpoint_id, type, value)
-     VALUES (?, ?, ?, ?, ?, ?)`,
-  );
-  const replaceWrite = prepare(
-    `INSERT OR REPLACE INTO writes (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, run_id, channel, type, value)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-  );
-  const hasWrite = prepare<number>(`SELECT 1 FROM writes WHERE ${KEY} AND task_id = ? AND idx = ?`).pluck();
   const lists = new Map<string, Statement<unknown[], CheckpointKey>>();
 
   return {
@@ -125,24 +132,48 @@ export function prepareTables(connection: SqliteDatabase): CheckpointTables {
       lists.set(sql, statement);
       return statement.all(...args);
     },
-    insertCheckpoint: connection.transaction((row: CheckpointRow, values: readonly ChannelValue[], runId: string) => {
-      const { threadId, checkpointNs, checkpointId } = row;
+  };
+}
+
+/** The function that does a write, in one transaction. */
+export function prepareWrites(connection: SqliteDatabase): (write: CheckpointWrite) => void {
+  const insertCheckpoint = connection.prepare(
+    `INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, run_id,
+     type, checkpoint, metadata_type, metadata, channels) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT DO UPDATE SET parent_checkpoint_id = excluded.parent_checkpoint_id, run_id = excluded.run_id,
+       type = excluded.type, checkpoint = excluded.checkpoint, metadata_type = excluded.metadata_type,
+       metadata = excluded.metadata, channels = excluded.channels`,
+  );
+  const insertValue = connection.prepare(
+    `INSERT OR REPLACE INTO channel_values (thread_id, checkpoint_ns, channel, checkpoint_id, type, value)
+     VALUES (?, ?, ?, ?, ?, ?)`,
+  );
+  const replaceWrite = connection.prepare(
+    `INSERT OR REPLACE INTO writes (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, run_id, channel, type, value)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  );
+  const hasWrite = connection
+    .prepare<unknown[], number>(`SELECT 1 FROM writes WHERE ${KEY} AND task_id = ? AND idx = ?`)
+    .pluck();
+
+  return inTransaction(connection, (write: CheckpointWrite) => {
+    if (write.kind === "checkpoint") {
+      const { row, values, runId } = write;
+      const { threadId, checkpointNs, checkpointId, checkpoint, metadata } = row;
       for (const { channel, stored } of values) {
         insertValue.run(threadId, checkpointNs, channel, checkpointId, stored.type, stored.data);
       }
-      const { checkpoint, metadata } = row;
       const content = [checkpoint.type, checkpoint.data, metadata.type, metadata.data, JSON.stringify(row.channels)];
       insertCheckpoint.run(...columns(row), row.parentId, runId, ...content);
-    }),
-    insertWrites: connection.transaction(
-      (key: CheckpointKey, writes: readonly WriteRow[], runId: string, existing: "replace" | "keep") => {
-        for (const { taskId, idx, channel, stored } of writes) {
-          if (existing === "keep" && hasWrite.get(...columns(key), taskId, idx) !== undefined) continue;
-          replaceWrite.run(...columns(key), taskId, idx, runId, channel, stored.type, stored.data);
-        }
-      },
-    ),
-  };
+      return;
+    }
+    const { key, writes, runId, existing } = write;
+    for (const { taskId, idx, channel, stored } of writes) {
+      const isKept = existing === "keep" && taskId !== NULL_TASK; // a task does the same again, a command does not
+      if (isKept && hasWrite.get(...columns(key), taskId, idx) !== undefined) continue;
+      replaceWrite.run(...columns(key), taskId, idx, runId, channel, stored.type, stored.data);
+    }
+  });
 }
 
 interface RawCheckpoint extends CheckpointKey {
@@ -172,19 +203,41 @@ function columns(key: CheckpointKey): [string, string, string] {
 }
 
 function listSql(query: ListQuery): { sql: string; args: unknown[] } {
-  const conditions: readonly (readonly [sql: string, value: unknown])[] = [
-    ["thread_id = ?", query.threadId],
-    ["checkpoint_ns = ?", query.checkpointNs],
-    ["checkpoint_id = ?", query.checkpointId],
-    ["checkpoint_id < ?", query.beforeId],
-    ["metadata_matches(metadata, ?)", query.metadata],
-  ];
-  const asked = conditions.filter(([, value]) => value !== undefined);
-  const where = asked.length === 0 ? "" : `WHERE ${asked.map(([sql]) => sql).join(" AND ")}`;
+  const asked = (conditions: readonly Condition[]): readonly Condition[] =>
+    conditions.filter(({ values }) => !values.includes(undefined));
+  const place = asked([
+    { sql: "thread_id = ?", values: [query.threadId] },
+    { sql: "checkpoint_ns = ?", values: [query.checkpointNs] },
+  ]);
+  const conditions = asked([
+    ...place,
+    { sql: "checkpoint_id = ?", values: [query.checkpointId] },
+    writtenBefore(query.beforeId, place),
+    { sql: "metadata_matches(metadata, ?)", values: [query.metadata] },
+  ]);
   return {
     sql: `SELECT thread_id AS threadId, checkpoint_ns AS checkpointNs, checkpoint_id AS checkpointId FROM checkpoints
-      ${where} ORDER BY checkpoint_id DESC LIMIT ?`,
-    args: [...asked.map(([, value]) => value), query.limit ?? -1],
+      ${whereOf(conditions)} ORDER BY rowid DESC LIMIT ?`,
+    args: [...conditions.flatMap(({ values }) => values), query.limit ?? -1],
+  };
+}
+
+interface Condition {
+  readonly sql: string;
+  readonly values: readonly unknown[];
+}
+
+function whereOf(conditions: readonly Condition[]): string {
+  return conditions.length === 0 ? "" : `WHERE ${conditions.map(({ sql }) => sql).join(" AND ")}`;
+}
+
+/** Before the checkpoint `id` at this place; where there is none, up to the last one with a smaller id. */
+function writtenBefore(id: string | undefined, place: readonly Condition[]): Condition {
+  const lastWhere = (sql: string) => `SELECT max(rowid) FROM checkpoints ${whereOf([...place, { sql, values: [id] }])}`;
+  const values = [...place.flatMap((condition) => condition.values), id];
+  return {
+    sql: `rowid <= coalesce((${lastWhere("checkpoint_id = ?")}) - 1, (${lastWhere("checkpoint_id < ?")}))`,
+    values: [...values, ...values],
   };
 }
 

@@ -1,14 +1,19 @@
 /** Deleting, copying and pruning checkpoints; each function is one transaction that leaves no unreachable row behind. */
 import type { Channels } from "./checkpoint-channels.js";
-import type { SqliteDatabase } from "./sqlite.js";
+import { inTransaction, type SqliteDatabase } from "./sqlite.js";
 
 /** The task to which LangGraph books what no task wrote, such as a resume value for whoever asks first. */
-const NULL_TASK = "00000000-0000-0000-0000-000000000000";
+export const NULL_TASK = "00000000-0000-0000-0000-000000000000";
+
+/** Of the thread `@thread`: values that no checkpoint refers to any more. */
+export const DELETE_UNREFERENCED_VALUES = `DELETE FROM channel_values
+  WHERE thread_id = @thread AND (checkpoint_ns, channel, checkpoint_id) NOT IN
+    (SELECT c.checkpoint_ns, ref.key, ref.value ->> 1 FROM checkpoints AS c, json_each(c.channels) AS ref
+     WHERE c.thread_id = @thread AND ref.value ->> 1 IS NOT NULL)`;
 
 export interface CheckpointUpkeep {
   has(threadId: string, checkpointNs: string, checkpointId: string): boolean;
-  hasRun(threadId: string, runId: string): boolean;
-  dropTakenResume(threadId: string): void;
+  isHeadOutsideRuns(threadId: string): boolean;
   deleteRun(threadId: string, runId: string): void;
   deleteThread(threadId: string): void;
   copyThread(from: string, to: string): void;
@@ -21,21 +26,11 @@ export function prepareUpkeep(connection: SqliteDatabase): CheckpointUpkeep {
       "SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?)",
     )
     .pluck();
-  const hasRun = connection
+  const isHeadOutsideRuns = connection
     .prepare<unknown[], number>(
-      `SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = @thread AND run_id = @run AND run_id <> '')
-          OR EXISTS (SELECT 1 FROM writes WHERE thread_id = @thread AND run_id = @run AND run_id <> '')`,
+      "SELECT run_id = '' FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = '' ORDER BY rowid DESC LIMIT 1",
     )
     .pluck();
-  const dropTakenResume = connection.prepare(
-    `DELETE FROM writes WHERE thread_id = ? AND task_id = '${NULL_TASK}' AND channel = '__resume__'
-       AND checkpoint_id = (SELECT max(c.checkpoint_id) FROM checkpoints AS c
-         WHERE c.thread_id = writes.thread_id AND c.checkpoint_ns = writes.checkpoint_ns)
-       AND EXISTS (SELECT 1 FROM writes AS taken
-         WHERE taken.thread_id = writes.thread_id AND taken.checkpoint_ns = writes.checkpoint_ns
-           AND taken.checkpoint_id = writes.checkpoint_id
-           AND taken.task_id <> '${NULL_TASK}' AND taken.channel = '__resume__')`,
-  );
   const deleteWritesOfRun = connection.prepare(
     `DELETE FROM writes WHERE thread_id = @thread AND ((run_id = @run AND run_id <> '') OR (checkpoint_ns, checkpoint_id) IN
        (SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = @thread AND run_id = @run AND run_id <> ''))`,
@@ -43,11 +38,7 @@ export function prepareUpkeep(connection: SqliteDatabase): CheckpointUpkeep {
   const deleteCheckpointsOfRun = connection.prepare(
     "DELETE FROM checkpoints WHERE thread_id = @thread AND run_id = @run AND run_id <> ''",
   );
-  const deleteUnreferencedValues = connection.prepare(
-    `DELETE FROM channel_values WHERE thread_id = @thread AND (checkpoint_ns, channel, checkpoint_id) NOT IN
-       (SELECT c.checkpoint_ns, ref.key, ref.value ->> 1 FROM checkpoints AS c, json_each(c.channels) AS ref
-        WHERE c.thread_id = @thread AND ref.value ->> 1 IS NOT NULL)`,
-  );
+  const deleteUnreferencedValues = connection.prepare(DELETE_UNREFERENCED_VALUES);
   const deleteThread = ["checkpoints", "channel_values", "writes"].map((table) =>
     connection.prepare(`DELETE FROM ${table} WHERE thread_id = ?`),
   );
@@ -60,27 +51,26 @@ export function prepareUpkeep(connection: SqliteDatabase): CheckpointUpkeep {
 
   return {
     has: (threadId, checkpointNs, checkpointId) => has.get(threadId, checkpointNs, checkpointId) === 1,
-    hasRun: (threadId, runId) => hasRun.get({ thread: threadId, run: runId }) === 1,
-    dropTakenResume: (threadId) => void dropTakenResume.run(threadId),
-    deleteRun: connection.transaction((threadId: string, runId: string) => {
+    isHeadOutsideRuns: (threadId) => isHeadOutsideRuns.get(threadId) === 1,
+    deleteRun: inTransaction(connection, (threadId: string, runId: string) => {
       deleteWritesOfRun.run({ thread: threadId, run: runId });
       const { changes } = deleteCheckpointsOfRun.run({ thread: threadId, run: runId });
       if (changes > 0) deleteUnreferencedValues.run({ thread: threadId });
     }),
-    deleteThread: connection.transaction((threadId: string) => {
+    deleteThread: inTransaction(connection, (threadId: string) => {
       for (const statement of deleteThread) statement.run(threadId);
     }),
-    copyThread: connection.transaction((from: string, to: string) => {
+    copyThread: inTransaction(connection, (from: string, to: string) => {
       for (const statement of copyThread) statement.run({ thread: from, to });
     }),
-    pruneToLatest: connection.transaction((threadId: string) => {
+    pruneToLatest: inTransaction(connection, (threadId: string) => {
       prune(threadId);
       deleteUnreferencedValues.run({ thread: threadId });
     }),
   };
 }
 
-/** In insertion order (`rowid`): among the writes of a task, the later run's decides. */
+/** In insertion order (`rowid`), which is that of checkpoints; among the writes of a task, the later run's decides. */
 const COPIED_COLUMNS = [
   [
     "checkpoints",
@@ -100,8 +90,8 @@ interface Head {
 /** Drops the checkpoints, with their writes, that the newest state of the thread can do without. */
 function preparePrune(connection: SqliteDatabase): (threadId: string) => void {
   const selectHeads = connection.prepare<unknown[], Head>(
-    `SELECT checkpoint_ns AS checkpointNs, max(checkpoint_id) AS checkpointId,
-       metadata ->> '$.parents.""' AS rootId FROM checkpoints WHERE thread_id = ? GROUP BY checkpoint_ns`,
+    `SELECT checkpoint_ns AS checkpointNs, checkpoint_id AS checkpointId, metadata ->> '$.parents.""' AS rootId
+     FROM checkpoints WHERE rowid IN (SELECT max(rowid) FROM checkpoints WHERE thread_id = ? GROUP BY checkpoint_ns)`,
   );
   const selectDeltaChannels = connection
     .prepare<unknown[], string>(

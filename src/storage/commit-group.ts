@@ -5,7 +5,8 @@
  * 1. Units run one after the other, in the order in which they came, each as if it were alone: what one throws undoes that
  *    one and rejects its caller, the others stay.
  * 2. Nobody hears of success before the commit.
- * 3. While units run, more may come: they make the next transaction.
+ * 3. While units run, more may come: they make the next transaction. Between two the event loop turns, because SQLite
+ *    never waits: a caller with ten thousand units would keep everybody else from being heard.
  */
 import { sql } from "kysely";
 import type { Database } from "./database.js";
@@ -33,7 +34,10 @@ export function createCommitGroup(database: Database): CommitGroup {
     if (scheduled) return;
     scheduled = true;
     setImmediate(async () => {
-      while (waiting.length > 0) await commit(database, waiting.splice(0, MAX_UNITS)); // 3
+      while (waiting.length > 0) {
+        await commit(database, waiting.splice(0, MAX_UNITS)); // 3
+        await new Promise(setImmediate);
+      }
       scheduled = false;
     });
   }
@@ -77,8 +81,18 @@ async function runUnit(transaction: Database, { work, resolve, reject }: Unit): 
     await sql`release unit`.execute(transaction);
     return () => resolve(value);
   } catch (error) {
+    if (!(await undoUnit(transaction))) throw error; // the whole transaction is gone: a full disk ends it
+    return () => reject(error);
+  }
+}
+
+/** false when the database has ended the transaction by itself. */
+async function undoUnit(transaction: Database): Promise<boolean> {
+  try {
     await sql`rollback to unit`.execute(transaction);
     await sql`release unit`.execute(transaction);
-    return () => reject(error);
+    return true;
+  } catch {
+    return false; // "no such savepoint": why it ended is what the unit threw
   }
 }

@@ -33,6 +33,13 @@ export function indexTerms(object: JsonObject): Set<string> {
   return new Set(scalars.map(([key, value]) => termOf(key, value).slice(0, MAX_TERM_CHARS)));
 }
 
+/** The term that exactly the objects have whose member `key` is `value`; undefined where no term says so. */
+export function scalarTerm(key: string, value: Json): string | undefined {
+  if (!isScalar(value)) return undefined;
+  const term = termOf(key, value);
+  return term.length < MAX_TERM_CHARS ? term : undefined;
+}
+
 /** How a containment filter uses the terms. */
 interface TermFilter {
   /** Every match has all of these. */

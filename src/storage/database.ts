@@ -10,12 +10,14 @@ import {
   type SqliteDatabase as KyselySqliteDatabase,
   type RawBuilder,
   type SqlBool,
+  SqliteAdapter,
   SqliteDialect,
   sql,
 } from "kysely";
 import type { CancelAction, Json, JsonObject, MultitaskStrategy, RunStatus, ThreadStatus } from "../core/model.js";
 import { jsonContains } from "./containment.js";
 import { createItemMatcher } from "./item-filter.js";
+import { createMemberMatcher, rememberLast } from "./member-filter.js";
 import type { SqliteDatabase } from "./sqlite.js";
 
 export interface Schema {
@@ -39,11 +41,28 @@ export interface Schema {
     /** Taken for a write outside of runs. */
     reserved_by: string | null;
     deleting: number;
+    /** How many claims of runs there were: a trigger counts them, and nothing takes one back. */
+    claims: number;
   };
   /** Apart from `threads`, so that a status change does not rewrite the state. */
   thread_values: { thread_id: string; values: string };
-  /** `key=json` of every top-level scalar in a thread's metadata, for the search index. */
+  /** `key=json` of every top-level scalar in a thread's metadata and state, for the search index (`thread-index.ts`). */
   thread_terms: { thread_id: string; term: string };
+  /** What a thread is found by in words; triggers keep the full-text index of it. */
+  thread_texts: { id: Generated<number>; thread_id: string; title: string; words: string };
+  api_keys: {
+    key_id: string;
+    /** SHA-256 of the key. */
+    hash: string;
+    shown: string;
+    name: string;
+    identity: string;
+    /** JSON array. */
+    permissions: string;
+    created_at: number;
+    expires_at: number | null;
+    revoked_at: number | null;
+  };
   runs: {
     seq: Generated<number>;
     run_id: string;
@@ -70,8 +89,41 @@ export interface Schema {
     /** What the thread's row held before this run was admitted; a rollback puts it back (`run-undo.ts`). */
     thread_metadata_before: string;
     thread_updated_at_before: number;
+    /** The number that the thread gave the run's first claim. */
+    first_claim: number | null;
+    /** 1: its thread was made for it only. The payload says so, too, but may be large. */
+    temporary: number;
+    /** A copy of the payload's member, for the same reason. */
+    webhook: string | null;
+    /** When it was first claimed; unknown of runs of old. */
+    started_at: number | null;
+  };
+  /** Written by triggers: every change of a run's status or fence; the new status is null when its row went. */
+  run_audit: {
+    seq: Generated<number>;
+    run_id: string;
+    thread_id: string;
+    at: number;
+    old_status: RunStatus | null;
+    new_status: RunStatus | null;
+    fence: number;
+    attempt: number;
+    worker_id: string | null;
+  };
+  /** Consecutive events of one claim in each row, as `run-ledger.ts` describes. */
+  run_events: {
+    run_id: string;
+    fence: number;
+    first_seq: number;
+    last_seq: number;
+    /** From 1 in each run. */
+    segment: number;
+    created_at: number;
+    bytes: number;
+    events: string;
   };
   idempotency_keys: { owner: string; key: string; request_hash: string; run_id: string; created_at: number };
+  /** What is to be said to others of runs that ended, as `webhook-outbox.ts` describes. */
   outbox: {
     id: Generated<number>;
     run_id: string | null;
@@ -80,6 +132,13 @@ export interface Schema {
     next_at: number;
     attempts: number;
     done_at: number | null;
+    url: string;
+    host: string;
+    /** The thread whose deletion takes the row along; null where the thread was made for the run. */
+    goes_with: string | null;
+    updated_at: number;
+    /** Apart from the payload, so that it is stored as it came. */
+    values: string | null;
   };
   assistants: { assistant_id: string; version: number; created_at: number; updated_at: number };
   assistant_versions: {
@@ -94,6 +153,25 @@ export interface Schema {
     metadata: string;
     created_at: number;
   };
+  crons: {
+    cron_id: string;
+    assistant_id: string;
+    thread_id: string | null;
+    schedule: string;
+    timezone: string | null;
+    end_at: number | null;
+    enabled: number;
+    on_run_completed: "delete" | "keep" | null;
+    payload: string;
+    metadata: string;
+    user_id: string | null;
+    identity: string | null;
+    next_run_at: number | null;
+    created_at: number;
+    updated_at: number;
+  };
+  /** The latest ticks that were fired or passed over; without a run those that could not be fired. */
+  cron_ticks: { cron_id: string; tick_at: number; run_id: string | null };
   items: {
     namespace: string;
     key: string;
@@ -102,18 +180,27 @@ export interface Schema {
     updated_at: number;
     ttl_minutes: number | null;
     expires_at: number | null;
+    /** What the put said about indexing, as JSON: a list of paths, or false. null: nothing, so as configured. */
+    index_paths: string | null;
+    /** The model whose vectors the item has, be they none; null: it was never looked at by one. */
+    embedded_by: number | null;
   };
+  /** The models that vectors were made with. */
+  item_models: { id: Generated<number>; embed: string; dims: number };
+  /** The meaning of an item: one row per text, its vector of length 1 as `encodeVector` writes it. */
+  item_vectors: { namespace: string; key: string; part: number; vector: Uint8Array };
 }
 
 export type Database = Kysely<Schema>;
 
 /** Wraps an open SQLite connection, which from then on belongs to Kysely: its transactions await. */
 export function createDatabase(connection: SqliteDatabase): Database {
-  const parseFilter = rememberLast((text) => JSON.parse(text) as Json);
+  const parseFilter = rememberLast((text) => JSON.parse(text) as Json); // the same for every row of a search
   connection.function("json_contains", { deterministic: true }, (value, filter) =>
     value !== null && jsonContains(JSON.parse(String(value)), parseFilter(String(filter))) ? 1 : 0,
   );
   connection.function("item_matches", { deterministic: true }, createItemMatcher());
+  connection.function("member_matches", { deterministic: true }, createMemberMatcher());
   connection.function("text_contains", { deterministic: true }, (text, part) =>
     decodeText(String(text))
       .toLowerCase()
@@ -121,7 +208,20 @@ export function createDatabase(connection: SqliteDatabase): Database {
       ? 1
       : 0,
   );
-  return new Kysely<Schema>({ dialect: new SqliteDialect({ database: keepStatements(connection) }) });
+  return new Kysely<Schema>({ dialect: new TransactionalDialect({ database: keepStatements(connection) }) });
+}
+
+/** SQLite takes changes of the schema back with their transaction, so that a death in the middle of them leaves none. */
+class TransactionalDialect extends SqliteDialect {
+  override createAdapter(): SqliteAdapter {
+    return new TransactionalAdapter();
+  }
+}
+
+class TransactionalAdapter extends SqliteAdapter {
+  override get supportsTransactionalDdl(): boolean {
+    return true;
+  }
 }
 
 const MAX_STATEMENTS = 500;
@@ -130,7 +230,8 @@ const MAX_STATEMENTS = 500;
 function keepStatements(connection: SqliteDatabase): KyselySqliteDatabase {
   const statements = new Map<string, ReturnType<KyselySqliteDatabase["prepare"]>>();
   return {
-    prepare(text) {
+    prepare(asked) {
+      const text = inTransactionOf(connection, asked);
       const kept = statements.get(text);
       if (kept !== undefined) return kept;
       if (statements.size === MAX_STATEMENTS) statements.clear(); // few texts are many only by the length of a list
@@ -142,6 +243,21 @@ function keepStatements(connection: SqliteDatabase): KyselySqliteDatabase {
   };
 }
 
+/**
+ * A transaction takes the write lock when it begins: one that wants it later fails at once when another program has written
+ * since its first read. And a failed write may have ended the transaction; rolling it back again would hide the reason.
+ */
+function inTransactionOf(connection: SqliteDatabase, text: string): string {
+  if (text === "begin") return "begin immediate";
+  return text === "rollback" && !connection.inTransaction ? "select 1" : text;
+}
+
+/** What the texts of these columns take together, in bytes: told from the headers of the rows, whatever they hold. */
+export function bytesOf(columns: readonly string[]): RawBuilder<number> {
+  const sizes = columns.map((column) => sql`coalesce(octet_length(${sql.ref(column)}), 0)`);
+  return sql<number>`${sql.join(sizes, sql` + `)}`;
+}
+
 /** Whether the JSON `column` holds everything that `filter` names. */
 export function columnContains(column: string, filter: JsonObject): RawBuilder<SqlBool> {
   return sql<SqlBool>`json_contains(${sql.ref(column)}, ${JSON.stringify(filter)})`;
@@ -150,6 +266,15 @@ export function columnContains(column: string, filter: JsonObject): RawBuilder<S
 /** Whether the encoded text `column` holds `part`, in any case and letter by letter. */
 export function columnIncludes(column: string, part: string): RawBuilder<SqlBool> {
   return sql<SqlBool>`text_contains(${sql.ref(column)}, ${encodeText(part)})`;
+}
+
+/**
+ * The rows of the full-text index whose texts have words that begin with each of `words`, in any case and without regard
+ * to accents. Every word is a quoted string of the index's language, so nothing in it is an operator.
+ */
+export function hasWords(words: readonly string[]): RawBuilder<SqlBool> {
+  const quoted = words.map((word) => `"${word.replaceAll("\0", " ").replaceAll('"', '""')}"*`);
+  return sql<SqlBool>`thread_fts match ${quoted.join(" ")}`;
 }
 
 /**
@@ -172,13 +297,4 @@ export function encodeText(text: string): string {
 
 export function decodeText(encoded: string): string {
   return JSON.parse(`"${encoded}"`) as string; // what encodeText made
-}
-
-/** A search calls its function for every row with the same filter. */
-function rememberLast<T>(compute: (text: string) => T): (text: string) => T {
-  let last: { readonly text: string; readonly value: T } | undefined;
-  return (text) => {
-    if (last?.text !== text) last = { text, value: compute(text) };
-    return last.value;
-  };
 }

@@ -6,6 +6,7 @@ import type { ListNamespacesOperation, MatchCondition, Operation } from "@langch
 import { invalid, unsupported } from "../core/errors.js";
 import { type GetItem, keyProblem, type PutItem, type SearchItems } from "../core/items.js";
 import { toJson, toPlain } from "../core/json.js";
+import type { JsonObject } from "../core/model.js";
 import { type ItemCondition, parseItemFilter } from "./item-filter.js";
 import {
   checkConditions,
@@ -14,6 +15,7 @@ import {
   rangeOfConditions,
   rangeUnder,
 } from "./item-namespace.js";
+import { textsAt } from "./item-texts.js";
 
 export interface ItemAddress {
   /** Encoded. */
@@ -31,6 +33,10 @@ export interface ItemPut extends ItemAddress {
   /** JSON text of an object. */
   readonly value: string;
   readonly ttlMinutes: number | null | undefined;
+  /** What the put says about indexing; null: nothing. */
+  readonly index: readonly string[] | false | null;
+  /** What of the value is embedded; null where items are not indexed. */
+  readonly texts: readonly string[] | null;
 }
 
 export interface ItemDelete extends ItemAddress {
@@ -44,6 +50,8 @@ export interface ItemSearch {
   readonly limit: number;
   readonly offset: number;
   readonly refreshTtl: boolean | undefined;
+  /** What the items are ranked by; null: by when they were updated. */
+  readonly query: string | null;
 }
 
 export interface NamespaceListing {
@@ -57,10 +65,13 @@ export interface NamespaceListing {
 
 export type ItemOperation = ItemGet | ItemPut | ItemDelete | ItemSearch | NamespaceListing;
 
+/** The paths that are indexed unless a put names others; null: items are not indexed. */
+export type IndexFields = readonly string[] | null;
+
 /** Told apart as LangGraph's own stores do; throws for anything that would not be done as asked. */
-export function parseItemOperation(operation: Operation): ItemOperation {
-  if ("namespacePrefix" in operation) return parseSearch(operation);
-  if ("value" in operation) return parsePut(operation);
+export function parseItemOperation(operation: Operation, fields: IndexFields): ItemOperation {
+  if ("namespacePrefix" in operation) return parseSearch(operation, fields);
+  if ("value" in operation) return parsePut(operation, fields);
   if ("key" in operation) return parseGet(operation);
   if ("matchConditions" in operation || "limit" in operation) return parseListing(operation);
   throw invalid(`unknown store operation with members ${Object.keys(operation).join(", ")}`);
@@ -70,21 +81,35 @@ function parseGet(operation: GetItem): ItemGet {
   return { kind: "get", ...parseAddress(operation), refreshTtl: operation.refreshTtl };
 }
 
-function parsePut(operation: PutItem): ItemPut | ItemDelete {
+function parsePut(operation: PutItem, fields: IndexFields): ItemPut | ItemDelete {
   const address = parseAddress(operation);
   if (operation.value === null) return { kind: "delete", ...address };
-  if (Array.isArray(operation.index)) throw unsupported("index", "items are not indexed for semantic search yet");
+  const index = parseIndex(operation.index);
+  if (index !== false && index !== null && fields === null) throw unsupported("index", NOT_INDEXED);
   const { ttlMinutes } = operation;
   if (ttlMinutes !== undefined && ttlMinutes !== null && !(Number.isFinite(ttlMinutes) && ttlMinutes > 0)) {
     throw invalid(`ttl: expected minutes greater than 0, or null; got ${String(ttlMinutes)}`);
   }
-  return { kind: "put", ...address, value: parseValue(operation.value), ttlMinutes };
+  const value = parseValue(operation.value);
+  const paths = index ?? fields;
+  const texts = fields === null ? null : paths === false || paths === null ? [] : textsAt(value, paths);
+  return { kind: "put", ...address, value: toJson(value), ttlMinutes, index, texts };
 }
 
-function parseSearch(operation: SearchItems): ItemSearch {
+const NOT_INDEXED = "items are not indexed here: configure store.index";
+
+function parseIndex(index: unknown): ItemPut["index"] {
+  if (index === undefined || index === null) return null;
+  if (index === false) return false;
+  if (Array.isArray(index) && index.every((path) => typeof path === "string")) return [...index];
+  throw invalid("index: expected false or a list of paths");
+}
+
+function parseSearch(operation: SearchItems, fields: IndexFields): ItemSearch {
   const { namespacePrefix, filter, limit, offset, query, refreshTtl } = operation;
   // An empty query is none, as for LangGraph's own stores.
-  if (query) throw unsupported("query", "items are not indexed for semantic search yet; use filter");
+  if (query && fields === null) throw unsupported("query", `${NOT_INDEXED}, or use filter`);
+  if (query && typeof query !== "string") throw invalid("query: expected a text");
   return {
     kind: "search",
     range: rangeUnder(namespacePrefix),
@@ -92,6 +117,7 @@ function parseSearch(operation: SearchItems): ItemSearch {
     limit: parseCount("limit", limit ?? 10, 0),
     offset: parseCount("offset", offset ?? 0, 0),
     refreshTtl,
+    query: query || null,
   };
 }
 
@@ -115,12 +141,12 @@ function parseAddress(operation: { readonly namespace: string[]; readonly key: s
   return { namespace, key: operation.key };
 }
 
-function parseValue(value: unknown): string {
+function parseValue(value: unknown): JsonObject {
   const plain = toPlain(value);
   if (typeof plain !== "object" || plain === null || Array.isArray(plain)) {
     throw invalid("the value of a store item must be an object, or null to delete the item");
   }
-  return toJson(plain);
+  return plain as JsonObject; // checked above
 }
 
 function parseCount(name: string, value: number, least: number): number {

@@ -3,61 +3,151 @@
  * whether it has been swept or not; a put over one makes a new item.
  */
 import type { Item, SearchItem } from "@langchain/langgraph-checkpoint";
-import { type Expression, type ExpressionBuilder, type Selectable, type SqlBool, sql, type Transaction } from "kysely";
+import { type Selectable, type SqlBool, sql } from "kysely";
 import type { ItemTtlConfig } from "../core/items.js";
 import type { JsonObject } from "../core/model.js";
-import type { Schema } from "./database.js";
+import { bytesOf, type Database, type Schema } from "./database.js";
 import { decodeNamespace, meetsCondition, type NamespaceRange } from "./item-namespace.js";
 import type { ItemAddress, ItemGet, ItemPut, ItemSearch, NamespaceListing } from "./item-operation.js";
+import { type ScoredItem, saveVectors } from "./item-vectors.js";
+import { at, isLive, isWithin, meets } from "./item-where.js";
 
 /** What one batch runs in. */
 export interface ItemScope {
-  readonly transaction: Transaction<Schema>;
+  readonly transaction: Database;
   /** Epoch milliseconds, the same for all of the batch. */
   readonly now: number;
   readonly ttl: ItemTtlConfig;
+  /** Throws `validation` when what the batch has read so far and these items take too much. */
+  measure(sizes: readonly number[]): void;
 }
 
 type Row = Selectable<Schema["items"]>;
-type Where = (builder: ExpressionBuilder<Schema, "items">) => Expression<SqlBool>;
 
 const MINUTE_MS = 60_000;
 const LISTING_CHUNK = 500;
+/** Bounds how long one sweep holds the connection. */
+export const ITEM_SWEEP_ROWS = 1_000;
 
 export async function getItem(scope: ItemScope, { refreshTtl, ...address }: ItemGet): Promise<Item | null> {
-  const row = await scope.transaction
-    .selectFrom("items")
-    .selectAll()
-    .where(at(address))
-    .where(isLive(scope.now))
-    .executeTakeFirst();
+  const row = await readItem(scope, address);
   if (row === undefined) return null;
-  await refreshExpiry(scope, [row], refreshTtl);
+  scope.measure([Buffer.byteLength(row.value)]);
+  await refreshExpiry(scope, row, refreshTtl);
   return toItem(row);
 }
 
 /** The last updated first. */
-export async function searchItems(scope: ItemScope, search: ItemSearch): Promise<SearchItem[]> {
-  let query = scope.transaction.selectFrom("items").selectAll().where(isWithin(search.range)).where(isLive(scope.now));
-  if (search.conditions.length > 0) {
-    query = query.where(sql<SqlBool>`item_matches(value, ${JSON.stringify(search.conditions)})`);
+export function searchItems(scope: ItemScope, search: ItemSearch): Promise<SearchItem[]> {
+  return recentItems(scope, search, { limit: search.limit, offset: search.offset, without: null });
+}
+
+/**
+ * One page of a search by meaning: `best` are the nearest items up to the end of the page, of `total` that have vectors of
+ * the model. Behind them come those that have none, without a score. What was found is looked at again, because it was
+ * found before this transaction began: an item that does not meet the search any more is not shown.
+ */
+export async function showNearest(
+  scope: ItemScope,
+  search: ItemSearch,
+  { best, total, modelId }: { readonly best: readonly ScoredItem[]; readonly total: number; readonly modelId: number },
+): Promise<SearchItem[]> {
+  const page = best.slice(search.offset, search.offset + search.limit);
+  const shown: SearchItem[] = [];
+  for (const { score, ...address } of page) {
+    const row = await measuredItem(scope, address, search);
+    if (row === undefined) continue;
+    await refreshExpiry(scope, row, search.refreshTtl);
+    shown.push({ ...toItem(row), score });
   }
-  const rows = await query
+  const limit = search.limit - page.length;
+  if (limit === 0) return shown;
+  const offset = Math.max(0, search.offset - total);
+  return [...shown, ...(await recentItems(scope, search, { limit, offset, without: modelId }))];
+}
+
+interface Part {
+  readonly limit: number;
+  readonly offset: number;
+  /** Only those without vectors of this model; null: all. */
+  readonly without: number | null;
+}
+
+/** Values are read one by one, when it is known what they take: sorting would copy all of them. */
+async function recentItems(scope: ItemScope, search: ItemSearch, part: Part): Promise<SearchItem[]> {
+  const found = await scope.transaction
+    .selectFrom("items")
+    .select(["namespace", "key", bytesOf(["value"]).as("bytes")])
+    .where(isWithin("items", search.range))
+    .where(isLive(scope.now))
+    .where(meets(search.conditions))
+    .$if(part.without !== null, (select) => select.where(hasNoVector(part.without)))
     .orderBy("updated_at", "desc")
     .orderBy("namespace")
     .orderBy("key")
-    .limit(search.limit)
-    .offset(search.offset)
+    .limit(part.limit)
+    .offset(part.offset)
     .execute();
-  await refreshExpiry(scope, rows, search.refreshTtl);
-  return rows.map(toItem);
+  scope.measure(found.map(({ bytes }) => bytes));
+  const items: Item[] = [];
+  for (const address of found) {
+    const row = await readItem(scope, address);
+    if (row === undefined) continue; // cannot be: the transaction has found it
+    await refreshExpiry(scope, row, search.refreshTtl);
+    items.push(toItem(row));
+  }
+  return items;
 }
 
-/** `created_at` stays that of the item it replaces, unless that has expired. */
-export async function putItem(scope: ItemScope, { namespace, key, value, ttlMinutes }: ItemPut): Promise<void> {
+function hasNoVector(modelId: number | null) {
+  return sql<SqlBool>`(items.embedded_by is not ${modelId} or not exists (
+    select 1 from item_vectors where item_vectors.namespace = items.namespace and item_vectors.key = items.key))`;
+}
+
+/** The item if it meets the search; measured before it is read. */
+async function measuredItem(
+  scope: ItemScope,
+  address: ItemAddress,
+  { conditions }: ItemSearch,
+): Promise<Row | undefined> {
+  const found = await scope.transaction
+    .selectFrom("items")
+    .select(bytesOf(["value"]).as("bytes"))
+    .where(at(address))
+    .where(isLive(scope.now))
+    .where(meets(conditions))
+    .executeTakeFirst();
+  if (found === undefined) return undefined;
+  scope.measure([found.bytes]);
+  return readItem(scope, address);
+}
+
+function readItem({ transaction, now }: ItemScope, address: ItemAddress): Promise<Row | undefined> {
+  return transaction.selectFrom("items").selectAll().where(at(address)).where(isLive(now)).executeTakeFirst();
+}
+
+/** What an item means: a vector for each of its texts, and the model that made them; null for one that is not indexed. */
+export interface ItemMeaning {
+  readonly modelId: number | null;
+  readonly vectors: readonly Float32Array[];
+}
+
+/**
+ * `created_at` stays that of the item it replaces, unless that has expired. Without a meaning (items are not indexed) the
+ * item has none: vectors of what it was count no more.
+ */
+export async function putItem(scope: ItemScope, put: ItemPut, meaning: ItemMeaning | null): Promise<void> {
   const { transaction, now } = scope;
+  const { namespace, key, value, ttlMinutes, index } = put;
   const minutes = ttlMinutes === undefined ? scope.ttl.defaultTtlMinutes : ttlMinutes;
-  const change = { value, updated_at: now, ttl_minutes: minutes, expires_at: expiryOf(minutes, now) };
+  const change = {
+    value,
+    updated_at: now,
+    ttl_minutes: minutes,
+    expires_at: expiryOf(minutes, now),
+    index_paths: index === null ? null : JSON.stringify(index),
+    embedded_by: meaning === null ? null : meaning.modelId,
+  };
   await transaction
     .insertInto("items")
     .values({ namespace, key, created_at: now, ...change })
@@ -74,6 +164,7 @@ export async function putItem(scope: ItemScope, { namespace, key, value, ttlMinu
       }),
     )
     .execute();
+  if (meaning !== null) await saveVectors(transaction, put, meaning.vectors);
 }
 
 export async function deleteItem({ transaction }: ItemScope, address: ItemAddress): Promise<void> {
@@ -86,23 +177,33 @@ export async function deleteItem({ transaction }: ItemScope, address: ItemAddres
  */
 export async function listNamespaces(scope: ItemScope, listing: NamespaceListing): Promise<string[][]> {
   const { conditions, maxDepth, offset, limit } = listing;
-  const found = new Map<string, string[]>();
+  const page: string[][] = [];
+  let shownBefore: string | null = null;
+  let count = 0;
   let last: string | null = null;
-  while (found.size < offset + limit) {
+  for (;;) {
     const chunk: string[] = await namespacesAfter(scope, listing.range, last);
     for (const labels of chunk.map(decodeNamespace)) {
       if (!conditions.every((condition) => meetsCondition(labels, condition))) continue;
       const shown = labels.slice(0, maxDepth);
-      found.set(shown.join("."), shown);
+      const name = shown.join(".");
+      if (name === shownBefore) continue; // those that begin with the same labels follow each other
+      shownBefore = name;
+      if (++count <= offset) continue;
+      scope.measure([Buffer.byteLength(name)]);
+      page.push(shown);
+      if (page.length === limit) return page;
     }
     last = chunk.at(-1) ?? null;
-    if (chunk.length < LISTING_CHUNK) break;
+    if (chunk.length < LISTING_CHUNK) return page;
   }
-  return [...found.values()].slice(offset, offset + limit);
 }
 
 /** Deletes up to `limit` expired items; returns how many. */
-export async function sweepItems({ transaction, now }: ItemScope, limit: number): Promise<number> {
+export async function sweepItems(
+  { transaction, now }: Pick<ItemScope, "transaction" | "now">,
+  limit: number,
+): Promise<number> {
   const expired = transaction
     .selectFrom("items")
     .select(["namespace", "key"])
@@ -120,7 +221,7 @@ async function namespacesAfter(scope: ItemScope, range: NamespaceRange, last: st
     .selectFrom("items")
     .select("namespace")
     .distinct()
-    .where(isWithin(range))
+    .where(isWithin("items", range))
     .where((builder) => (last === null ? builder.lit(true) : builder("namespace", ">", last)))
     .where(isLive(scope.now))
     .orderBy("namespace")
@@ -129,31 +230,14 @@ async function namespacesAfter(scope: ItemScope, range: NamespaceRange, last: st
   return rows.map(({ namespace }) => namespace);
 }
 
-async function refreshExpiry(scope: ItemScope, rows: readonly Row[], refreshTtl: boolean | undefined): Promise<void> {
-  if (!(refreshTtl ?? scope.ttl.refreshOnRead)) return;
-  for (const { namespace, key, ttl_minutes } of rows) {
-    if (ttl_minutes === null) continue;
-    const expires_at = expiryOf(ttl_minutes, scope.now);
-    await scope.transaction.updateTable("items").set({ expires_at }).where(at({ namespace, key })).execute();
-  }
-}
-
-function at({ namespace, key }: ItemAddress): Where {
-  return (builder) => builder.and({ namespace, key });
-}
-
-function isWithin({ from, to }: NamespaceRange): Where {
-  return (builder) => {
-    const bounds = [
-      ...(from === null ? [] : [builder("namespace", ">=", from)]),
-      ...(to === null ? [] : [builder("namespace", "<", to)]),
-    ];
-    return builder.and(bounds);
-  };
-}
-
-function isLive(now: number): Where {
-  return (builder) => builder.or([builder("expires_at", "is", null), builder("expires_at", ">", now)]);
+async function refreshExpiry(
+  { transaction, ttl, now }: ItemScope,
+  { namespace, key, ttl_minutes }: Row,
+  refreshTtl: boolean | undefined,
+): Promise<void> {
+  if (ttl_minutes === null || !(refreshTtl ?? ttl.refreshOnRead)) return;
+  const expires_at = expiryOf(ttl_minutes, now);
+  await transaction.updateTable("items").set({ expires_at }).where(at({ namespace, key })).execute();
 }
 
 function expiryOf(ttlMinutes: number | null, now: number): number | null {

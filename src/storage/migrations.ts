@@ -1,6 +1,8 @@
 /** Numbered migrations, in code, the same for every database. A migration that has shipped is never edited. */
 import { type Kysely, type Migration, Migrator, sql } from "kysely";
+import type { JsonObject } from "../core/model.js";
 import type { Database } from "./database.js";
+import { indexTitle, indexValues } from "./thread-index.js";
 
 /** Brings the database to the newest version; throws the first failure with the migration's name. */
 export async function migrate(database: Database): Promise<void> {
@@ -11,7 +13,17 @@ export async function migrate(database: Database): Promise<void> {
   throw new Error(`database migration ${failed} failed: ${(error as Error).message}`, { cause: error });
 }
 
-const MIGRATIONS: Record<string, Migration> = {
+/** Whether the database is of this version: nothing is missing, and nothing is in it that is not known here. */
+export async function isMigrated(database: Database): Promise<boolean> {
+  const { rows } = await sql<{ readonly name: string }>`select name from kysely_migration order by name`.execute(
+    database,
+  );
+  const known = Object.keys(MIGRATIONS).sort();
+  return rows.length === known.length && rows.every(({ name }, index) => name === known[index]);
+}
+
+/** By name, in order. */
+export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   "001-core": {
     async up(db: Kysely<unknown>): Promise<void> {
       await db.schema
@@ -147,4 +159,271 @@ const MIGRATIONS: Record<string, Migration> = {
       await sql`CREATE INDEX items_expiring ON items (expires_at) WHERE expires_at IS NOT NULL`.execute(db);
     },
   },
+
+  // Every transition of a run, written by the database in the transition's own transaction: no code can forget it.
+  "002-run-audit": {
+    async up(db: Kysely<unknown>): Promise<void> {
+      await db.schema
+        .createTable("run_audit")
+        .addColumn("seq", "integer", (column) => column.primaryKey().autoIncrement())
+        .addColumn("run_id", "text", (column) => column.notNull())
+        .addColumn("thread_id", "text", (column) =>
+          column.notNull().references("threads.thread_id").onDelete("cascade"),
+        )
+        .addColumn("at", "bigint", (column) => column.notNull())
+        .addColumn("old_status", "text")
+        .addColumn("new_status", "text")
+        .addColumn("fence", "bigint", (column) => column.notNull())
+        .addColumn("attempt", "integer", (column) => column.notNull())
+        .addColumn("worker_id", "text")
+        .execute();
+      await db.schema.createIndex("run_audit_thread").on("run_audit").columns(["thread_id", "seq"]).execute();
+      const insert = sql.raw(
+        "INSERT INTO run_audit (run_id, thread_id, at, old_status, new_status, fence, attempt, worker_id)",
+      );
+      await sql`CREATE TRIGGER run_admitted AFTER INSERT ON runs BEGIN
+        ${insert} VALUES (NEW.run_id, NEW.thread_id, NEW.updated_at, NULL, NEW.status, NEW.fence, NEW.attempt, NEW.worker_id);
+      END`.execute(db);
+      await sql`CREATE TRIGGER run_changed AFTER UPDATE ON runs WHEN OLD.status <> NEW.status OR OLD.fence <> NEW.fence BEGIN
+        ${insert} VALUES (NEW.run_id, NEW.thread_id, NEW.updated_at, OLD.status, NEW.status, NEW.fence, NEW.attempt, NEW.worker_id);
+      END`.execute(db);
+      // Not of a run that goes with its thread.
+      await sql`CREATE TRIGGER run_removed AFTER DELETE ON runs
+        WHEN EXISTS (SELECT 1 FROM threads WHERE thread_id = OLD.thread_id) BEGIN
+        ${insert} VALUES (OLD.run_id, OLD.thread_id, OLD.updated_at, OLD.status, NULL, OLD.fence, OLD.attempt, OLD.worker_id);
+      END`.execute(db);
+    },
+  },
+
+  // What runs said, for readers that come after the process or the memory log is gone.
+  "003-run-ledger": {
+    async up(db: Kysely<unknown>): Promise<void> {
+      await db.schema
+        .createTable("run_events")
+        .addColumn("run_id", "text", (column) => column.notNull().references("runs.run_id").onDelete("cascade"))
+        .addColumn("fence", "bigint", (column) => column.notNull())
+        .addColumn("first_seq", "bigint", (column) => column.notNull())
+        .addColumn("last_seq", "bigint", (column) => column.notNull())
+        .addColumn("segment", "integer", (column) => column.notNull())
+        .addColumn("created_at", "bigint", (column) => column.notNull())
+        .addColumn("bytes", "bigint", (column) => column.notNull())
+        // Last, so that looking at the other columns reads no text.
+        .addColumn("events", "text", (column) => column.notNull())
+        .addPrimaryKeyConstraint("run_events_pk", ["run_id", "fence", "last_seq"])
+        .execute();
+      await db.schema.createIndex("run_events_created_at").on("run_events").column("created_at").execute();
+    },
+  },
+
+  // Empty but for the moment of a probe (`write-probe.ts`).
+  "003-write-probe": {
+    async up(db: Kysely<unknown>): Promise<void> {
+      await db.schema
+        .createTable("write_probe")
+        .addColumn("payload", "blob", (column) => column.notNull())
+        .execute();
+    },
+  },
+
+  // A thread numbers the claims of its runs (`run-claim.ts`): the order of what its runs say.
+  "004-claims": {
+    async up(db: Kysely<unknown>): Promise<void> {
+      await db.schema
+        .alterTable("threads")
+        .addColumn("claims", "bigint", (column) => column.notNull().defaultTo(0))
+        .execute();
+      await db.schema.alterTable("runs").addColumn("first_claim", "bigint").execute();
+      // As they must have started. What is in flight comes last: when it is claimed again its numbers go on.
+      await sql`UPDATE runs SET first_claim = numbered.first_claim FROM (
+        SELECT seq, 1 - fence + sum(fence) OVER (PARTITION BY thread_id
+          ORDER BY status IN ('pending', 'running'), run_after, seq ROWS UNBOUNDED PRECEDING) AS first_claim
+        FROM runs WHERE fence > 0) AS numbered WHERE numbered.seq = runs.seq`.execute(db);
+      await sql`UPDATE threads SET claims = counted.claims FROM (
+        SELECT thread_id, sum(fence) AS claims FROM runs GROUP BY thread_id) AS counted
+        WHERE counted.thread_id = threads.thread_id`.execute(db);
+      await sql`CREATE UNIQUE INDEX runs_started ON runs (thread_id, first_claim)
+        WHERE first_claim IS NOT NULL`.execute(db);
+      // By the database, in the claim's own statement: no code can forget it, and no claim costs another one.
+      const count = sql.raw("UPDATE threads SET claims = claims + 1 WHERE thread_id = NEW.thread_id");
+      await sql`CREATE TRIGGER run_admitted_claimed AFTER INSERT ON runs WHEN NEW.fence > 0 BEGIN
+        ${count};
+      END`.execute(db);
+      await sql`CREATE TRIGGER run_claimed AFTER UPDATE OF fence ON runs WHEN NEW.fence > OLD.fence BEGIN
+        ${count};
+      END`.execute(db);
+    },
+  },
+
+  // A copy of the payload's member, for whoever has no other use for the payload.
+  "005-temporary-runs": {
+    async up(db: Kysely<unknown>): Promise<void> {
+      await db.schema
+        .alterTable("runs")
+        .addColumn("temporary", "integer", (column) => column.notNull().defaultTo(0))
+        .execute();
+      await sql`UPDATE runs SET temporary = 1 WHERE payload ->> '$.temporary' = 1`.execute(db);
+    },
+  },
+
+  "006-crons": {
+    async up(db: Kysely<unknown>): Promise<void> {
+      await db.schema
+        .createTable("crons")
+        .addColumn("cron_id", "text", (column) => column.primaryKey())
+        .addColumn("assistant_id", "text", (column) =>
+          column.notNull().references("assistants.assistant_id").onDelete("cascade"),
+        )
+        .addColumn("thread_id", "text", (column) => column.references("threads.thread_id").onDelete("cascade"))
+        .addColumn("schedule", "text", (column) => column.notNull())
+        .addColumn("timezone", "text")
+        .addColumn("end_at", "bigint")
+        .addColumn("enabled", "integer", (column) => column.notNull())
+        .addColumn("on_run_completed", "text")
+        .addColumn("payload", "text", (column) => column.notNull())
+        .addColumn("metadata", "text", (column) => column.notNull())
+        .addColumn("user_id", "text")
+        .addColumn("identity", "text")
+        .addColumn("next_run_at", "bigint")
+        .addColumn("created_at", "bigint", (column) => column.notNull())
+        .addColumn("updated_at", "bigint", (column) => column.notNull())
+        .execute();
+      await sql`CREATE INDEX crons_due ON crons (next_run_at, cron_id) WHERE next_run_at IS NOT NULL`.execute(db);
+      for (const column of ["assistant_id", "thread_id"]) {
+        await db.schema.createIndex(`crons_${column}`).on("crons").column(column).execute();
+      }
+      // Its key is the wall behind the moving on of a cron: no tick becomes two runs.
+      await db.schema
+        .createTable("cron_ticks")
+        .addColumn("cron_id", "text", (column) => column.notNull().references("crons.cron_id").onDelete("cascade"))
+        .addColumn("tick_at", "bigint", (column) => column.notNull())
+        .addColumn("run_id", "text")
+        .addPrimaryKeyConstraint("cron_ticks_pk", ["cron_id", "tick_at"])
+        .execute();
+    },
+  },
+
+  // Nothing was ever written to the outbox before.
+  "007-webhooks": {
+    async up(db: Kysely<unknown>): Promise<void> {
+      await db.schema.alterTable("runs").addColumn("webhook", "text").execute();
+      await db.schema.alterTable("runs").addColumn("started_at", "bigint").execute();
+      for (const column of ["url", "host"]) {
+        await db.schema
+          .alterTable("outbox")
+          .addColumn(column, "text", (definition) => definition.notNull().defaultTo(""))
+          .execute();
+      }
+      await db.schema
+        .alterTable("outbox")
+        .addColumn("updated_at", "bigint", (column) => column.notNull().defaultTo(0))
+        .execute();
+      for (const column of ["goes_with", "values"]) {
+        await db.schema.alterTable("outbox").addColumn(column, "text").execute();
+      }
+      await sql`CREATE INDEX outbox_due ON outbox (next_at, id, host)
+        WHERE kind = 'webhook' AND done_at IS NULL`.execute(db);
+      await db.schema.createIndex("outbox_goes_with").on("outbox").columns(["goes_with", "run_id"]).execute();
+    },
+  },
+
+  // Which threads are to go, in the order in which their time is over. Threads without a ttl cost nothing here.
+  "008-retention": {
+    async up(db: Kysely<unknown>): Promise<void> {
+      await sql`CREATE INDEX threads_expiring ON threads (expires_at) WHERE expires_at IS NOT NULL`.execute(db);
+    },
+  },
+
+  // What items mean, for search by meaning (`item-vectors.ts`).
+  "009-item-vectors": {
+    async up(db: Kysely<unknown>): Promise<void> {
+      await db.schema.alterTable("items").addColumn("index_paths", "text").execute();
+      await db.schema.alterTable("items").addColumn("embedded_by", "integer").execute();
+      await sql`CREATE INDEX items_embedded_by ON items (embedded_by) WHERE embedded_by IS NOT NULL`.execute(db);
+      await db.schema
+        .createTable("item_models")
+        .addColumn("id", "integer", (column) => column.primaryKey())
+        .addColumn("embed", "text", (column) => column.notNull())
+        .addColumn("dims", "integer", (column) => column.notNull())
+        .addUniqueConstraint("item_models_unique", ["embed", "dims"])
+        .execute();
+      await db.schema
+        .createTable("item_vectors")
+        .addColumn("namespace", "text", (column) => column.notNull())
+        .addColumn("key", "text", (column) => column.notNull())
+        .addColumn("part", "integer", (column) => column.notNull())
+        .addColumn("vector", "blob", (column) => column.notNull())
+        .addPrimaryKeyConstraint("item_vectors_pk", ["namespace", "key", "part"])
+        .addForeignKeyConstraint("item_vectors_item", ["namespace", "key"], "items", ["namespace", "key"], (key) =>
+          key.onDelete("cascade"),
+        )
+        .execute();
+    },
+  },
+
+  // Threads by their words, and by what stands at the top of their states (`thread-index.ts`).
+  "010-thread-search": {
+    async up(db: Kysely<unknown>): Promise<void> {
+      await db.schema
+        .createTable("thread_texts")
+        .addColumn("id", "integer", (column) => column.primaryKey())
+        .addColumn("thread_id", "text", (column) =>
+          column.notNull().unique().references("threads.thread_id").onDelete("cascade"),
+        )
+        .addColumn("title", "text", (column) => column.notNull())
+        .addColumn("words", "text", (column) => column.notNull())
+        .execute();
+      await sql`CREATE VIRTUAL TABLE thread_fts USING fts5(title, words, content='thread_texts', content_rowid='id',
+        tokenize="unicode61 remove_diacritics 2")`.execute(db);
+      // What is taken out of the index is gone from its pages at once: a deleted thread leaves no words.
+      await sql`INSERT INTO thread_fts (thread_fts, rank) VALUES ('secure-delete', 1)`.execute(db);
+      const add = sql.raw("INSERT INTO thread_fts (rowid, title, words) VALUES (NEW.id, NEW.title, NEW.words)");
+      const remove = sql.raw(
+        "INSERT INTO thread_fts (thread_fts, rowid, title, words) VALUES ('delete', OLD.id, OLD.title, OLD.words)",
+      );
+      await sql`CREATE TRIGGER thread_text_added AFTER INSERT ON thread_texts BEGIN ${add}; END`.execute(db);
+      await sql`CREATE TRIGGER thread_text_removed AFTER DELETE ON thread_texts BEGIN ${remove}; END`.execute(db);
+      await sql`CREATE TRIGGER thread_text_changed AFTER UPDATE ON thread_texts BEGIN ${remove}; ${add}; END`.execute(
+        db,
+      );
+      await indexThreads(db as Database);
+    },
+  },
+
+  "011-callers": {
+    async up(db: Kysely<unknown>): Promise<void> {
+      await db.schema
+        .createTable("api_keys")
+        .addColumn("key_id", "text", (column) => column.primaryKey())
+        .addColumn("hash", "text", (column) => column.notNull().unique())
+        .addColumn("shown", "text", (column) => column.notNull())
+        .addColumn("name", "text", (column) => column.notNull())
+        .addColumn("identity", "text", (column) => column.notNull())
+        .addColumn("permissions", "text", (column) => column.notNull())
+        .addColumn("created_at", "bigint", (column) => column.notNull())
+        .addColumn("expires_at", "bigint")
+        .addColumn("revoked_at", "bigint")
+        .execute();
+      // What somebody has in flight, for their limits.
+      await sql`CREATE INDEX runs_of_owner ON runs (owner, status)
+        WHERE owner IS NOT NULL AND status IN ('pending', 'running')`.execute(db);
+    },
+  },
 };
+
+/** Gives the threads that are there what they are found by; one state at a time, since they may be large. */
+async function indexThreads(db: Database): Promise<void> {
+  for (let last = ""; ; ) {
+    const row = await db
+      .selectFrom("threads")
+      .leftJoin("thread_values", "thread_values.thread_id", "threads.thread_id")
+      .select(["threads.thread_id", "threads.metadata", "thread_values.values"])
+      .where("threads.thread_id", ">", last)
+      .orderBy("threads.thread_id")
+      .limit(1)
+      .executeTakeFirst();
+    if (row === undefined) return;
+    last = row.thread_id;
+    await indexTitle(db, last, JSON.parse(row.metadata) as JsonObject); // a column of metadata
+    await indexValues(db, last, row.values);
+  }
+}

@@ -3,29 +3,35 @@
  *
  * A refusal is thrown out of the transaction, so that nothing stays, not even a thread that was made for the run.
  */
-import { conflict } from "../core/errors.js";
+import { conflict, GatewayError, notFound } from "../core/errors.js";
 import type { CancelAction, Run, Thread } from "../core/model.js";
+import { isInScope, type Scope } from "../core/scope.js";
 import { type Database, locked } from "./database.js";
+import { KEY_LIFE_MS } from "./idempotency-keys.js";
 import { cancelInFlightRun } from "./run-cancel.js";
-import { IN_FLIGHT, RUN_COLUMNS, toRow, toRun } from "./run-rows.js";
+import { BRIEF_COLUMNS, IN_FLIGHT, RUN_COLUMNS, toBriefRun, toRow, toRun } from "./run-rows.js";
 import { admittedMetadata } from "./run-undo.js";
-import type { AdmitRequest, AdmitResult, InFlightRun, NewRun } from "./storage.js";
-import { insertThread, reindexTerms, THREAD_COLUMNS, toThread } from "./thread-rows.js";
-
-const DAY_MS = 24 * 60 * 60 * 1000;
-/** Keys are told apart by caller once there are callers. */
-const NO_OWNER = "";
+import type { AdmitRequest, AdmitResult, BriefRun, InFlightRun, NewRun, OwnerLimits } from "./storage.js";
+import { indexMetadata } from "./thread-index.js";
+import { insertThread, renewedExpiry, THREAD_COLUMNS, toThread } from "./thread-rows.js";
 
 /** Runs in the caller's transaction, which must be rolled back when this throws. */
-export async function admit(database: Database, request: AdmitRequest, now: number): Promise<AdmitResult> {
+export async function admit(
+  database: Database,
+  request: AdmitRequest,
+  { now, scope }: { readonly now: number; readonly scope: Scope },
+): Promise<AdmitResult> {
   if (request.idempotency !== null) {
     const earlier = await findRepeated(database, request.idempotency, now);
     if (earlier !== undefined) return { kind: "repeated", run: earlier };
   }
-  const thread = (await lockThread(database, request.threadId)) ?? (await createThread(database, request, now));
+  const found = await lockThread(database, request.threadId);
+  const thread = found ?? (await createThread(database, request, now));
+  if (found !== undefined && !isInScope(found.metadata, scope)) throw notFound("thread", request.threadId);
   const inFlight = thread === undefined ? [] : await listInFlight(database, request.threadId);
   const admission = request.decide(thread, inFlight);
   if (admission.kind === "refuse") throw admission.error;
+  if (request.ownerLimits !== null) await requireRoom(database, request.ownerLimits);
   if (thread === undefined) throw conflict(`thread ${JSON.stringify(request.threadId)} does not exist`);
 
   const { cancelInFlight: action } = admission;
@@ -43,7 +49,7 @@ export async function admit(database: Database, request: AdmitRequest, now: numb
     await database
       .insertInto("idempotency_keys")
       .values({
-        owner: NO_OWNER,
+        owner: request.idempotency.owner,
         key: request.idempotency.key,
         request_hash: request.idempotency.requestHash,
         run_id: run.runId,
@@ -57,17 +63,17 @@ export async function admit(database: Database, request: AdmitRequest, now: numb
 /** The run that the key made within the last day; throws when the key stands for something else, or its run is gone. */
 async function findRepeated(
   database: Database,
-  { key, requestHash }: { readonly key: string; readonly requestHash: string },
+  { owner, key, requestHash }: NonNullable<AdmitRequest["idempotency"]>,
   now: number,
 ): Promise<Run | undefined> {
   await database
     .deleteFrom("idempotency_keys")
-    .where("created_at", "<=", now - DAY_MS)
+    .where("created_at", "<=", now - KEY_LIFE_MS)
     .execute();
   const known = await database
     .selectFrom("idempotency_keys")
     .select(["request_hash", "run_id"])
-    .where("owner", "=", NO_OWNER)
+    .where("owner", "=", owner)
     .where("key", "=", key)
     .executeTakeFirst();
   if (known === undefined) return undefined;
@@ -84,18 +90,18 @@ async function findRepeated(
   return toRun(row);
 }
 
-type LockedThread = Thread & { readonly metadataText: string; readonly reserved: boolean };
+type LockedThread = Thread & { readonly metadataText: string; readonly reserved: boolean; readonly claims: number };
 
 async function lockThread(database: Database, threadId: string): Promise<LockedThread | undefined> {
   const row = await locked(
     database
       .selectFrom("threads")
-      .select([...THREAD_COLUMNS, "reserved_by"])
+      .select([...THREAD_COLUMNS, "reserved_by", "claims"])
       .where("thread_id", "=", threadId)
       .where("deleting", "=", 0),
   ).executeTakeFirst();
   if (row === undefined) return undefined;
-  return { ...toThread(row), metadataText: row.metadata, reserved: row.reserved_by !== null };
+  return { ...toThread(row), metadataText: row.metadata, reserved: row.reserved_by !== null, claims: row.claims };
 }
 
 async function createThread(
@@ -104,12 +110,11 @@ async function createThread(
   now: number,
 ): Promise<LockedThread | undefined> {
   if (draft === null) return undefined;
-  const created = await insertThread(database, draft, now);
-  const thread = created ?? (await lockThread(database, draft.threadId)); // somebody else made it just now
+  const thread = await insertThread(database, draft, now);
   if (thread === undefined) {
-    throw conflict(`thread ${JSON.stringify(draft.threadId)} is being deleted; try again in a moment`);
+    throw conflict(`thread ${JSON.stringify(draft.threadId)} is being made or deleted; try again in a moment`);
   }
-  return { metadataText: JSON.stringify(thread.metadata), reserved: false, ...thread };
+  return { metadataText: JSON.stringify(thread.metadata), reserved: false, claims: 0, ...thread };
 }
 
 /** Without the payloads, which a decision has no use for. */
@@ -124,21 +129,38 @@ async function listInFlight(database: Database, threadId: string): Promise<reado
     .execute();
 }
 
+/** Of one caller's runs, on whatever thread. */
+async function requireRoom(database: Database, { owner, inFlight, pending }: OwnerLimits): Promise<void> {
+  const rows = await database
+    .selectFrom("runs")
+    .select((eb) => ["status", eb.fn.countAll<number>().as("count")])
+    .where("owner", "=", owner)
+    .where(IN_FLIGHT)
+    .groupBy("status")
+    .execute();
+  const waiting = rows.find(({ status }) => status === "pending")?.count ?? 0;
+  const all = rows.reduce((sum, { count }) => sum + count, 0);
+  const tooMany = (limit: number, what: string) =>
+    new GatewayError("too_many_requests", `you have ${limit} ${what} already; wait for some to finish`);
+  if (inFlight !== null && all >= inFlight) throw tooMany(inFlight, "runs in flight");
+  if (pending !== null && waiting >= pending) throw tooMany(pending, "pending runs");
+}
+
 /** Returns the runs as they were before. */
 async function cancelAll(
   database: Database,
   threadId: string,
   { action, now }: { readonly action: CancelAction; readonly now: number },
-): Promise<readonly Run[]> {
+): Promise<readonly BriefRun[]> {
   const rows = await database
     .selectFrom("runs")
-    .select(RUN_COLUMNS)
+    .select(BRIEF_COLUMNS)
     .where("thread_id", "=", threadId)
     .where(IN_FLIGHT)
     .orderBy("run_after")
     .orderBy("seq")
     .execute();
-  const runs = rows.map(toRun);
+  const runs = rows.map(toBriefRun);
   for (const run of runs) await cancelInFlightRun(database, run, { action, now });
   return runs;
 }
@@ -151,14 +173,17 @@ interface Insertion {
 }
 
 async function insertRun(database: Database, { run, thread, now, claim }: Insertion): Promise<Run> {
-  const admitted = { ...run, ...(claim === null ? WAITING : CLAIMED), createdAt: now, updatedAt: now } as const;
+  const start = claim === null ? WAITING : { ...CLAIMED, firstClaim: thread.claims + 1 };
+  const admitted = { ...run, ...start, createdAt: now, updatedAt: now } as const;
   await database
     .insertInto("runs")
     .values({
       ...toRow(admitted),
       worker_id: claim?.workerId ?? null,
       lease_until: claim === null ? null : now + claim.leaseMs,
+      started_at: claim === null ? null : now,
       rolling_back: 0,
+      owner: run.payload.user?.identity ?? null,
       thread_metadata_before: thread.metadataText,
       thread_updated_at_before: thread.updatedAt,
     })
@@ -168,12 +193,24 @@ async function insertRun(database: Database, { run, thread, now, claim }: Insert
   const changed = metadataText !== thread.metadataText;
   await database
     .updateTable("threads")
-    .set({ status: "busy", updated_at: now, ...(changed ? { metadata: metadataText } : {}) })
+    .set({
+      status: "busy",
+      updated_at: now,
+      expires_at: renewedExpiry(now),
+      ...(changed ? { metadata: metadataText } : {}),
+    })
     .where("thread_id", "=", run.threadId)
     .execute();
-  if (changed) await reindexTerms(database, run.threadId, { before: thread.metadata, after: metadata });
+  if (changed) await indexMetadata(database, run.threadId, { before: thread.metadata, after: metadata });
   return admitted;
 }
 
-const WAITING = { status: "pending", attempt: 0, fence: 0, cancelAction: null, error: null } as const;
+const WAITING = {
+  status: "pending",
+  attempt: 0,
+  fence: 0,
+  firstClaim: null,
+  cancelAction: null,
+  error: null,
+} as const;
 const CLAIMED = { ...WAITING, status: "running", attempt: 1, fence: 1 } as const;

@@ -5,6 +5,7 @@
 import type { CancelAction, RunStatus } from "../core/model.js";
 import type { Database } from "./database.js";
 import { deleteRun, markTemporaryThread } from "./run-undo.js";
+import { enqueueWebhook } from "./webhook-outbox.js";
 
 /** Whether the run is over; its thread's status is the caller's to derive when it was interrupted. */
 export async function cancelInFlightRun(
@@ -14,7 +15,7 @@ export async function cancelInFlightRun(
 ): Promise<boolean> {
   const neverRan = run.status === "pending" && run.fence === 0;
   if (neverRan && action === "rollback") {
-    await deleteRun(database, run.runId);
+    await deleteRun(database, run.runId, now);
     return true;
   }
   const cancelled = await database
@@ -26,8 +27,11 @@ export async function cancelInFlightRun(
     })
     .where("run_id", "=", run.runId)
     .where("cancel_action", "is", null)
-    .returning(["thread_id", "payload"])
+    .returning(["run_id", "thread_id", "temporary", "webhook"])
     .executeTakeFirst();
-  if (neverRan && cancelled !== undefined) await markTemporaryThread(database, cancelled);
+  if (neverRan && cancelled !== undefined) {
+    await enqueueWebhook(database, cancelled, { status: "interrupted", projection: null, now });
+    await markTemporaryThread(database, cancelled);
+  }
   return neverRan;
 }

@@ -1,7 +1,7 @@
 /** What the end of a run does to its thread, in the transaction that ends the run. */
 import { type Database, locked } from "./database.js";
 import type { RunOutcome } from "./storage.js";
-import { derivedStatus, projectionColumns, saveValues } from "./thread-rows.js";
+import { derivedStatus, projectionColumns, renewedExpiry, saveValues } from "./thread-rows.js";
 
 /** Mirrors the outcome on the thread and derives its status; without a projection the state stays as it was. */
 export async function saveOutcome(
@@ -16,6 +16,7 @@ export async function saveOutcome(
     .set({
       error,
       updated_at: now,
+      expires_at: renewedExpiry(now),
       status: derivedStatus(threadId, { ...state, error }),
       ...(projection === null ? {} : { ...state, state_updated_at: now }),
       ...(outcome.deleteThread ? { deleting: 1 } : {}),

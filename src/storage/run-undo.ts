@@ -5,9 +5,12 @@
  * `updated_at`. The run remembers both as they were. A run that was admitted later remembers what *this* one wrote, so
  * then its memory is corrected instead of the thread. What somebody else has changed since stays changed.
  */
-import type { JsonObject, RunPayload } from "../core/model.js";
+import { mergeMetadata } from "../core/metadata.js";
+import type { JsonObject } from "../core/model.js";
 import type { Database } from "./database.js";
-import { mergeMetadata, refreshStatus, reindexTerms } from "./thread-rows.js";
+import { indexMetadata } from "./thread-index.js";
+import { refreshStatus } from "./thread-rows.js";
+import { dropWebhooks, enqueueWebhook } from "./webhook-outbox.js";
 
 /** The part of a thread's row that an admission writes. */
 interface AdmissionMark {
@@ -35,22 +38,28 @@ function withoutAdmission(
   };
 }
 
-/** Deletes a run's row, undoes its admission and derives the thread's status. Its checkpoints must be gone already. */
-export async function deleteRun(database: Database, runId: string): Promise<void> {
+/**
+ * Deletes a run's row, undoes its admission and derives the thread's status. Its checkpoints must be gone already. Its
+ * webhook tells of it nevertheless: whoever asked for one waits for it.
+ */
+export async function deleteRun(database: Database, runId: string, now: number): Promise<void> {
   const run = await database
     .selectFrom("runs")
     .select([
       "seq",
+      "run_id",
       "thread_id",
       "graph_id",
       "assistant_id",
       "created_at",
       "thread_metadata_before",
       "thread_updated_at_before",
-      "payload",
+      "temporary",
+      "webhook",
     ])
     .where("run_id", "=", runId)
     .executeTakeFirstOrThrow();
+  await enqueueWebhook(database, run, { status: "rollback", projection: null, now });
   await database.deleteFrom("runs").where("run_id", "=", runId).execute();
 
   const before = { metadata: run.thread_metadata_before, updatedAt: run.thread_updated_at_before };
@@ -66,13 +75,44 @@ export async function deleteRun(database: Database, runId: string): Promise<void
   await markTemporaryThread(database, run);
 }
 
+/**
+ * Deletes the row of a finished run; false when it is in flight or missing. What that run wrote onto its thread stays, so
+ * runs that were admitted before it and can still be taken back must not undo it: they remember the thread as it is now.
+ */
+export async function forgetRun(
+  database: Database,
+  { threadId, runId }: { readonly threadId: string; readonly runId: string },
+): Promise<boolean> {
+  const removed = await database
+    .deleteFrom("runs")
+    .where("run_id", "=", runId)
+    .where("thread_id", "=", threadId)
+    .where("status", "not in", ["pending", "running"])
+    .returning("seq")
+    .executeTakeFirst();
+  if (removed === undefined) return false;
+  await dropWebhooks(database, { threadId, runId });
+  await database
+    .updateTable("runs")
+    .from("threads")
+    .set((eb) => ({
+      thread_metadata_before: eb.ref("threads.metadata"),
+      thread_updated_at_before: eb.ref("threads.updated_at"),
+    }))
+    .whereRef("threads.thread_id", "=", "runs.thread_id")
+    .where("runs.thread_id", "=", threadId)
+    .where("runs.seq", "<", removed.seq)
+    .where("runs.status", "in", ["pending", "running"])
+    .execute();
+  return true;
+}
+
 /** A thread that was made for one run only goes when that run is over: marks it for deletion, with the run's own end. */
 export async function markTemporaryThread(
   database: Database,
-  run: { readonly thread_id: string; readonly payload: string },
+  run: { readonly thread_id: string; readonly temporary: number },
 ): Promise<void> {
-  const { temporary } = JSON.parse(run.payload) as RunPayload; // a run's column
-  if (!temporary) return;
+  if (run.temporary === 0) return;
   await database.updateTable("threads").set({ deleting: 1 }).where("thread_id", "=", run.thread_id).execute();
 }
 
@@ -115,7 +155,7 @@ async function restoreThread(
     .set({ metadata: mark.metadata, updated_at: mark.updatedAt })
     .where("thread_id", "=", threadId)
     .execute();
-  await reindexTerms(database, threadId, {
+  await indexMetadata(database, threadId, {
     before: JSON.parse(thread.metadata) as JsonObject,
     after: JSON.parse(mark.metadata) as JsonObject,
   });

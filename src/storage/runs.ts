@@ -2,27 +2,52 @@
  * Runs in SQL. Every transition is one compare-and-set whose WHERE names the owner; no row updated means that ownership
  * was lost. Whatever changes which runs are in flight derives the thread's status in the same transaction.
  *
- * Admission is in `run-admission.ts`, what an end does to the thread in `run-outcome.ts`, cancelling in `run-cancel.ts`,
- * taking back in `run-undo.ts`.
+ * Admission is in `run-admission.ts`, the ticks of crons in `cron-ticks.ts`, claiming in `run-claim.ts`, what an end does to the thread in `run-outcome.ts`,
+ * cancelling in `run-cancel.ts`, taking back in `run-undo.ts`.
  */
-import { type Expression, type ExpressionBuilder, type RawBuilder, type SqlBool, sql } from "kysely";
+import {
+  type Expression,
+  type ExpressionBuilder,
+  type ExpressionWrapper,
+  type RawBuilder,
+  type SqlBool,
+  sql,
+} from "kysely";
 import type { Clock } from "../core/clock.js";
 import { type CancelAction, isInFlight, type Run, type RunStatus } from "../core/model.js";
+import { inOrder, requirePageFits } from "../core/page.js";
+import { EVERYTHING, type Scope } from "../core/scope.js";
 import type { CommitGroup } from "./commit-group.js";
-import { type Database, isUniqueViolation, locked, type Schema } from "./database.js";
+import { nameRun, takeTick } from "./cron-ticks.js";
+import { bytesOf, type Database, isUniqueViolation, locked, type Schema } from "./database.js";
 import { admit } from "./run-admission.js";
 import { cancelInFlightRun } from "./run-cancel.js";
+import { claimNext, nextDueAt } from "./run-claim.js";
 import { saveOutcome } from "./run-outcome.js";
-import { IN_FLIGHT, RUN_COLUMNS, toRun } from "./run-rows.js";
-import { deleteRun } from "./run-undo.js";
-import type { AdmitRequest, AdmitResult, Lease, Page, RunOutcome, RunStore } from "./storage.js";
+import { BRIEF_COLUMNS, IN_FLIGHT, LISTED_COLUMNS, RUN_COLUMNS, toBriefRun, toListedRun, toRun } from "./run-rows.js";
+import { deleteRun, forgetRun } from "./run-undo.js";
+import { runInScope } from "./scope-sql.js";
+import type {
+  AdmitRequest,
+  AdmitResult,
+  BriefRun,
+  CronTick,
+  Lease,
+  ListedRun,
+  Page,
+  PageLimits,
+  RunOutcome,
+  RunStore,
+} from "./storage.js";
 import { refreshStatus } from "./thread-rows.js";
+import { enqueueWebhook } from "./webhook-outbox.js";
 
 export interface SqlRunStoreDeps {
   readonly database: Database;
   /** Of the same database; shared by the stores, so that they share commits. */
   readonly commits: CommitGroup;
   readonly clock: Clock;
+  readonly scope?: Scope;
 }
 
 const CLAIM_TRIES = 5;
@@ -31,53 +56,57 @@ export class SqlRunStore implements RunStore {
   private readonly database: Database;
   private readonly commits: CommitGroup;
   private readonly clock: Clock;
+  private readonly scope: Scope;
 
-  constructor({ database, commits, clock }: SqlRunStoreDeps) {
+  constructor({ database, commits, clock, scope = EVERYTHING }: SqlRunStoreDeps) {
     this.database = database;
     this.commits = commits;
     this.clock = clock;
+    this.scope = scope;
+  }
+
+  within(scope: Scope): RunStore {
+    if (scope.length === 0) return this;
+    const { database, commits, clock } = this;
+    return new SqlRunStore({ database, commits, clock, scope: [...this.scope, ...scope] });
+  }
+
+  /** A run, of the thread if one is given, that is there for whoever asks. */
+  private isThere(
+    eb: ExpressionBuilder<Schema, "runs">,
+    { threadId, runId }: { readonly threadId?: string | null; readonly runId?: string },
+  ): ExpressionWrapper<Schema, "runs", SqlBool> {
+    return eb.and([
+      ...(runId === undefined ? [] : [eb("runs.run_id", "=", runId)]),
+      ...(threadId === undefined || threadId === null ? [] : [eb("runs.thread_id", "=", threadId)]),
+      ...(this.scope.length === 0 ? [] : [runInScope(eb, this.scope)]),
+    ]);
   }
 
   async admit(request: AdmitRequest): Promise<AdmitResult> {
     const now = this.clock.now();
-    return this.commits.run((transaction) => admit(transaction, request, now));
+    return this.commits.run((transaction) => admit(transaction, request, { now, scope: this.scope }));
+  }
+
+  async fire(tick: CronTick, request: AdmitRequest): Promise<AdmitResult | undefined> {
+    const now = this.clock.now();
+    return this.commits.run(async (transaction) => {
+      if ((await takeTick(transaction, tick)) !== "taken") return undefined;
+      const admitted = await admit(transaction, request, { now, scope: this.scope });
+      await nameRun(transaction, tick, admitted.run.runId);
+      return admitted;
+    });
   }
 
   async claim(workerId: string, leaseMs: number): Promise<Run | undefined> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.claimNext(workerId, leaseMs);
+        return await claimNext(this.database, { workerId, leaseMs, now: this.clock.now() });
       } catch (error) {
         // Another process took a run of the same thread at this moment: `one_running` is the wall.
         if (!isUniqueViolation(error) || attempt === CLAIM_TRIES) throw error;
       }
     }
-  }
-
-  private async claimNext(workerId: string, leaseMs: number): Promise<Run | undefined> {
-    const now = this.clock.now();
-    const row = await this.database
-      .updateTable("runs")
-      .set((eb) => ({
-        status: "running",
-        attempt: eb("attempt", "+", 1),
-        fence: eb("fence", "+", 1),
-        worker_id: workerId,
-        lease_until: now + leaseMs,
-        updated_at: now,
-      }))
-      .where("seq", "=", ({ selectFrom }) =>
-        selectFrom("runs as r")
-          .select("r.seq")
-          .where("r.run_after", "<=", now)
-          .where(NEXT_OF_FREE_THREAD)
-          .orderBy("r.run_after")
-          .orderBy("r.seq")
-          .limit(1),
-      )
-      .returning(RUN_COLUMNS)
-      .executeTakeFirst();
-    return row === undefined ? undefined : toRun(row);
   }
 
   async renew(
@@ -108,8 +137,11 @@ export class SqlRunStore implements RunStore {
         .where("rolling_back", "=", 0)
         // Whoever asked for a cancel was told that it will happen.
         .$if(outcome.status !== "interrupted", (query) => query.where("cancel_action", "is", null))
+        .returning(["run_id", "thread_id", "temporary", "webhook"])
         .executeTakeFirst();
-      if (ended.numUpdatedRows === 0n) return false;
+      if (ended === undefined) return false;
+      const { status, projection } = outcome;
+      await enqueueWebhook(transaction, ended, { status, projection, now }); // before its thread may be marked
       await saveOutcome(transaction, { threadId: lease.threadId, outcome, now });
       return true;
     });
@@ -142,8 +174,7 @@ export class SqlRunStore implements RunStore {
         transaction
           .selectFrom("runs")
           .select(["run_id as runId", "thread_id as threadId", "status", "fence"])
-          .where("run_id", "=", runId)
-          .$if(threadId !== null, (query) => query.where("thread_id", "=", threadId)),
+          .where((eb) => this.isThere(eb, { threadId, runId })),
       ).executeTakeFirst();
       if (run === undefined) return "missing";
       if (run.status === "interrupted") return "already";
@@ -159,53 +190,105 @@ export class SqlRunStore implements RunStore {
     const row = await this.database
       .selectFrom("runs")
       .select(RUN_COLUMNS)
-      .where("run_id", "=", runId)
-      .$if(threadId !== null, (query) => query.where("thread_id", "=", threadId))
+      .where((eb) => this.isThere(eb, { threadId, runId }))
       .executeTakeFirst();
     return row === undefined ? undefined : toRun(row);
   }
 
+  async getBrief(threadId: string | null, runId: string): Promise<BriefRun | undefined> {
+    const row = await this.database
+      .selectFrom("runs")
+      .select(BRIEF_COLUMNS)
+      .where((eb) => this.isThere(eb, { threadId, runId }))
+      .executeTakeFirst();
+    return row === undefined ? undefined : toBriefRun(row);
+  }
+
   async list(
     threadId: string,
-    query: { readonly limit: number; readonly offset: number; readonly status?: RunStatus | undefined },
-  ): Promise<Page<Run>> {
-    const { status } = query;
-    const found = this.database
+    query: PageLimits & { readonly status?: RunStatus | undefined; readonly withPayload: boolean },
+  ): Promise<Page<ListedRun>> {
+    const { status, withPayload } = query;
+    const matching = this.database
       .selectFrom("runs")
-      .where("thread_id", "=", threadId)
+      .where((eb) => this.isThere(eb, { threadId }))
       .$if(status !== undefined, (runs) => runs.where("status", "=", status as RunStatus)); // just checked
-    const { total } = await found.select((eb) => eb.fn.countAll<number>().as("total")).executeTakeFirstOrThrow();
-    const rows = await found
-      .select(RUN_COLUMNS)
+    const { total } = await matching.select((eb) => eb.fn.countAll<number>().as("total")).executeTakeFirstOrThrow();
+    const found = await matching
+      .select(["seq", bytesOf(["metadata", "error", ...(withPayload ? ["payload"] : [])]).as("bytes")])
       .orderBy("seq", "desc")
       .limit(query.limit)
       .offset(query.offset)
       .execute();
-    return { rows: rows.map(toRun), total };
+    requirePageFits(
+      found.map(({ bytes }) => bytes),
+      query.maxBytes,
+    );
+    const seqs = found.map(({ seq }) => seq);
+    const rows = await this.database
+      .selectFrom("runs")
+      .select(["seq", ...LISTED_COLUMNS])
+      .$if(withPayload, (runs) => runs.select("payload"))
+      .where("seq", "in", seqs)
+      .execute();
+    return { rows: inOrder(seqs, rows, ({ seq }) => seq).map(toListedRun), total };
   }
 
-  async listInFlight(filter: { readonly threadId?: string; readonly status?: RunStatus }): Promise<readonly Run[]> {
+  async nextStarted(threadId: string, after: number): Promise<Run | undefined> {
+    const row = await this.database
+      .selectFrom("runs")
+      .select(RUN_COLUMNS)
+      .where((eb) => this.isThere(eb, { threadId }))
+      .where("first_claim", ">", after)
+      .orderBy("first_claim")
+      .limit(1)
+      .executeTakeFirst();
+    return row === undefined ? undefined : toRun(row);
+  }
+
+  async newestStarted(threadId: string, claim?: number): Promise<Run | undefined> {
+    const row = await this.database
+      .selectFrom("runs")
+      .select(RUN_COLUMNS)
+      .where((eb) => this.isThere(eb, { threadId }))
+      .where("first_claim", "is not", null)
+      .$if(claim !== undefined, (runs) => runs.where("first_claim", "<=", claim ?? 0))
+      .orderBy("first_claim", "desc")
+      .limit(1)
+      .executeTakeFirst();
+    return row === undefined ? undefined : toRun(row);
+  }
+
+  async listIds(threadId: string): Promise<readonly string[]> {
+    const rows = await this.database.selectFrom("runs").select("run_id").where("thread_id", "=", threadId).execute();
+    return rows.map((row) => row.run_id);
+  }
+
+  async listInFlight(filter: {
+    readonly threadId?: string;
+    readonly status?: RunStatus;
+  }): Promise<readonly BriefRun[]> {
     let inFlight = this.database.selectFrom("runs").select("seq").where(IN_FLIGHT); // from the index alone
-    if (filter.threadId !== undefined) inFlight = inFlight.where("thread_id", "=", filter.threadId);
+    inFlight = inFlight.where((eb) => this.isThere(eb, filter));
     if (filter.status !== undefined) inFlight = inFlight.where("status", "=", filter.status);
     const rows = await this.database
       .selectFrom("runs")
-      .select(RUN_COLUMNS)
+      .select(BRIEF_COLUMNS)
       .where("seq", "in", inFlight)
       .orderBy("seq", "desc")
       .execute();
-    return rows.map(toRun);
+    return rows.map(toBriefRun);
   }
 
-  async listRollingBack(): Promise<readonly Run[]> {
+  async listRollingBack(): Promise<readonly BriefRun[]> {
     const rows = await this.database
       .selectFrom("runs")
-      .select(RUN_COLUMNS)
+      .select(BRIEF_COLUMNS)
       .where(RUNNING)
       .where("rolling_back", "=", 1)
       .orderBy("seq")
       .execute();
-    return rows.map(toRun);
+    return rows.map(toBriefRun);
   }
 
   async markRollingBack(lease: Lease): Promise<boolean> {
@@ -218,6 +301,7 @@ export class SqlRunStore implements RunStore {
   }
 
   async removeRolledBack(run: { readonly runId: string; readonly threadId: string }): Promise<void> {
+    const now = this.clock.now();
     await this.commits.run(async (transaction) => {
       const marked = await locked(
         transaction
@@ -227,49 +311,34 @@ export class SqlRunStore implements RunStore {
           .where("thread_id", "=", run.threadId)
           .where("rolling_back", "=", 1),
       ).executeTakeFirst();
-      if (marked !== undefined) await deleteRun(transaction, run.runId); // undefined: done before
+      if (marked !== undefined) await deleteRun(transaction, run.runId, now); // undefined: done before
     });
   }
 
   async remove(threadId: string, runId: string): Promise<boolean> {
-    const removed = await this.database
-      .deleteFrom("runs")
-      .where("run_id", "=", runId)
-      .where("thread_id", "=", threadId)
-      .where("status", "not in", ["pending", "running"])
-      .executeTakeFirst();
-    return removed.numDeletedRows > 0n;
+    return this.commits.run(async (transaction) => {
+      const found = await transaction
+        .selectFrom("runs")
+        .select("run_id")
+        .where((eb) => this.isThere(eb, { threadId, runId }))
+        .executeTakeFirst();
+      return found !== undefined && forgetRun(transaction, { threadId, runId });
+    });
   }
 
   async nextDueAt(): Promise<number | undefined> {
-    const next = await this.database
-      .selectFrom("runs as r")
-      .select("r.run_after")
-      .where(NEXT_OF_FREE_THREAD)
-      .orderBy("r.run_after")
-      .orderBy("r.seq")
-      .limit(1)
-      .executeTakeFirst();
-    return next?.run_after;
+    return nextDueAt(this.database);
   }
 
-  async recoverOrphans(): Promise<readonly Run[]> {
-    return this.commits.run(async (transaction) => {
-      // Whoever held a reservation died with the process.
-      await transaction
-        .updateTable("threads")
-        .set({ reserved_by: null })
-        .where("reserved_by", "is not", null)
-        .execute();
-      const rows = await transaction
-        .updateTable("runs")
-        .set({ status: "pending", worker_id: null, lease_until: null, updated_at: this.clock.now() })
-        .where(RUNNING)
-        .where("rolling_back", "=", 0) // they keep their thread until `removeRolledBack`
-        .returning(RUN_COLUMNS)
-        .execute();
-      return rows.map(toRun);
-    });
+  async recoverOrphans(): Promise<readonly BriefRun[]> {
+    const rows = await this.database
+      .updateTable("runs")
+      .set({ status: "pending", worker_id: null, lease_until: null, updated_at: this.clock.now() })
+      .where(RUNNING)
+      .where("rolling_back", "=", 0) // they keep their thread until `removeRolledBack`
+      .returning(BRIEF_COLUMNS)
+      .execute();
+    return rows.map(toBriefRun);
   }
 
   async countPending(): Promise<number> {
@@ -282,19 +351,22 @@ export class SqlRunStore implements RunStore {
   }
 }
 
+/**
+ * When one of the runs in flight was last admitted, claimed or given back, 0 without any. Time that goes on from there finds
+ * due what was due, and the transitions of each run stay in order, whatever the clock says.
+ */
+export async function latestTransition(database: Database): Promise<number> {
+  const { at } = await database
+    .selectFrom("runs")
+    .select((eb) => eb.fn.max("updated_at").as("at"))
+    .where(IN_FLIGHT)
+    .executeTakeFirstOrThrow();
+  return at ?? 0;
+}
+
 /** Literals, as in the partial indexes `one_running` and `runs_claimable`. */
 const RUNNING: RawBuilder<SqlBool> = sql<SqlBool>`status = 'running'`;
 const PENDING: RawBuilder<SqlBool> = sql<SqlBool>`status = 'pending'`;
-
-/**
- * Run `r` waits, nothing of its thread runs or comes before it, and the thread is neither reserved nor being deleted.
- * The order is due time, then creation. Proven without overlap or double claim with `one_running` behind it.
- */
-const NEXT_OF_FREE_THREAD: RawBuilder<SqlBool> = sql<SqlBool>`r.status = 'pending'
-  and not exists (select 1 from runs o where o.thread_id = r.thread_id and o.status = 'running')
-  and not exists (select 1 from runs o where o.thread_id = r.thread_id and o.status in ('pending', 'running')
-    and (o.run_after, o.seq) < (r.run_after, r.seq))
-  and exists (select 1 from threads t where t.thread_id = r.thread_id and t.reserved_by is null and t.deleting = 0)`;
 
 function isHeld(eb: ExpressionBuilder<Schema, "runs">, lease: Lease): Expression<SqlBool> {
   return eb.and([

@@ -5,7 +5,7 @@
  * assigned, because constructors interpret what they are given (they parse tool calls, merge chunks, warn).
  */
 import type { MessageLike } from "../core/json.js";
-import type { MessageKit } from "../core/kit.js";
+import { isMessageClass, type MessageClass, type MessageKit } from "../core/kit.js";
 
 export type MessageFields = Record<string, unknown>;
 
@@ -14,7 +14,7 @@ const AI = [...COMMON, "tool_calls", "invalid_tool_calls", "usage_metadata"] as 
 const TOOL = [...COMMON, "tool_call_id", "status", "artifact", "metadata"] as const;
 const CHAT = [...COMMON, "role"] as const;
 
-/** The message classes that exist, with their fields beside `content`. */
+/** Their fields beside `content`. */
 const FIELDS = {
   HumanMessage: COMMON,
   HumanMessageChunk: COMMON,
@@ -29,9 +29,7 @@ const FIELDS = {
   ToolMessageChunk: TOOL,
   ChatMessage: CHAT,
   ChatMessageChunk: CHAT,
-} as const satisfies Record<string, readonly string[]>;
-
-export type MessageClass = keyof typeof FIELDS;
+} as const satisfies Record<MessageClass, readonly string[]>;
 
 /** For classes of users, which extend one of these under another name. */
 const CLASS_BY_TYPE: Readonly<Record<string, MessageClass>> = {
@@ -95,7 +93,7 @@ export function createMessage(
 function classOf(message: MessageLike): MessageClass | undefined {
   const Class = message.constructor as { lc_name?: () => unknown } | undefined;
   const name = typeof Class?.lc_name === "function" ? Class.lc_name() : undefined;
-  if (typeof name === "string" && Object.hasOwn(FIELDS, name)) return name as MessageClass; // own key of FIELDS
+  if (isMessageClass(name)) return name;
   return Object.hasOwn(CLASS_BY_TYPE, message.type) ? CLASS_BY_TYPE[message.type] : undefined;
 }
 

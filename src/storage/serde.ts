@@ -4,15 +4,15 @@
  * - Values that JSON can hold are stored as type `json` and come back from `JSON.parse` alone.
  * - Anything else is stored as type `tagged`: the same JSON in which arrays such as `["~d", 0]` stand for a Date. An array
  *   of the user's own that begins with such a string is escaped, so data can never make itself into an object.
- * - What comes back as an object is a closed list: messages, Send, Command, Date, Map, Set, RegExp, Error, bytes, BigInt,
+ * - What comes back as an object is a closed list: messages, Send, Command, Date, Map, Set, RegExp, Error, binary data, BigInt,
  *   the numbers that JSON lacks, undefined. Other class instances become plain data, functions and symbols vanish.
- * - What refers to itself or is nested too deeply is refused with an error, before anything is written.
+ * - What refers to itself, is nested too deeply or has too many parts is refused with an error, before anything is written.
  */
 import { types } from "node:util";
 import type { SerializerProtocol } from "@langchain/langgraph-checkpoint";
-import { isMessage } from "../core/json.js";
-import type { MessageKit } from "../core/kit.js";
-import { createMessage, type MessageClass, type MessageFields, readMessage } from "./serde-messages.js";
+import { isMessage, MAX_PARTS } from "../core/json.js";
+import type { MessageClass, MessageKit } from "../core/kit.js";
+import { createMessage, type MessageFields, readMessage } from "./serde-messages.js";
 
 export interface Stored {
   readonly type: StoredType;
@@ -22,7 +22,7 @@ export interface Stored {
 export type StoredType = "json" | "tagged" | "bytes";
 
 export interface Serde extends SerializerProtocol {
-  /** Throws when the value refers to itself or is nested deeper than `MAX_DEPTH`. */
+  /** Throws when the value refers to itself, is nested deeper than `MAX_DEPTH` or has more than `MAX_PARTS` parts. */
   dumps(value: unknown): Stored;
   loads(type: string, data: string | Uint8Array): unknown;
 }
@@ -69,6 +69,7 @@ function dumps(value: unknown): Stored {
   } catch (error) {
     // A caller deep down the stack leaves less of it to recurse on.
     if (error instanceof RangeError && error.message.includes("call stack")) throw tooDeep();
+    if (error instanceof RangeError && error.message.includes("string length")) throw tooLarge();
     throw error;
   }
 }
@@ -80,6 +81,7 @@ function dumps(value: unknown): Stored {
 class Encoder {
   tags = 0;
   #depth = 0;
+  #parts = 0;
   readonly #ancestors = new Set<object>();
 
   encode(value: unknown): unknown {
@@ -128,6 +130,12 @@ class Encoder {
     this.#ancestors.add(value);
   }
 
+  /** Parts that refer to each other often enough would be walked for ever. */
+  #count(parts: number): void {
+    this.#parts += parts;
+    if (this.#parts > MAX_PARTS) throw tooLarge();
+  }
+
   #encodeByKind(value: object): unknown {
     if (Array.isArray(value)) return this.#encodeArray(value);
     const prototype = Object.getPrototypeOf(value);
@@ -141,6 +149,7 @@ class Encoder {
   }
 
   #encodeItems(items: readonly unknown[]): unknown[] {
+    this.#count(items.length);
     let copy: unknown[] | undefined;
     for (let index = 0; index < items.length; index++) {
       const item = items[index];
@@ -154,6 +163,7 @@ class Encoder {
   #encodeRecord(value: object): unknown {
     const record = value as Record<string, unknown>;
     const keys = Object.keys(record);
+    this.#count(keys.length);
     let copy: Record<string, unknown> | undefined;
     for (let index = 0; index < keys.length; index++) {
       const key = keys[index] as string; // index is within bounds
@@ -176,6 +186,8 @@ class Encoder {
       if (message !== undefined) return this.#encodeMessage(message);
     }
     if (types.isUint8Array(value)) return this.#tag("~b", toBuffer(value).toString("base64"));
+    if (types.isAnyArrayBuffer(value)) return this.#tag("~v", "ArrayBuffer", Buffer.from(value).toString("base64"));
+    if (ArrayBuffer.isView(value)) return this.#encodeView(value);
     if (types.isDate(value)) return this.#tag("~d", Number.isNaN(value.getTime()) ? null : value.getTime());
     if (types.isMap(value)) return this.#tagAll("~M", this.#encodeItems([...value].flat(1)));
     if (types.isSet(value)) return this.#tagAll("~S", this.#encodeItems([...value]));
@@ -186,6 +198,13 @@ class Encoder {
     if (isNamed(value, "Command")) return this.#encodeCommand(value);
     if ("toJSON" in value && typeof value.toJSON === "function") return this.encode(value.toJSON());
     return this.#encodeRecord(value);
+  }
+
+  #encodeView(view: ArrayBufferView): unknown[] {
+    const bytes = Buffer.from(view.buffer, view.byteOffset, view.byteLength);
+    // A class of its own that extends one of these comes back as that one.
+    const name = Object.keys(VIEWS).find((known) => view instanceof (VIEWS[known] as new () => unknown)) ?? "DataView";
+    return this.#tag("~v", name, bytes.toString("base64"));
   }
 
   #encodeMessage(message: { name: MessageClass; fields: MessageFields; extras: Record<string, unknown> }): unknown[] {
@@ -249,6 +268,8 @@ function decodeTag(tagged: unknown[], kit: MessageKit): unknown {
       return BigInt(first as string);
     case "~b":
       return toBytes(Buffer.from(first as string, "base64"));
+    case "~v":
+      return reviveBinary(first as string, Buffer.from(second as string, "base64"));
     case "~d":
       return new Date((first as number | null) ?? Number.NaN);
     case "~M":
@@ -271,6 +292,27 @@ function decodeTag(tagged: unknown[], kit: MessageKit): unknown {
 function reviveMessage(tagged: readonly unknown[], kit: MessageKit): object {
   const [, name, fields, extras] = tagged;
   return createMessage(kit, name as MessageClass, fields as MessageFields, extras as Record<string, unknown>);
+}
+
+/** Views of more than bytes; those of bytes have a tag of their own. */
+const VIEWS: Readonly<Record<string, new (buffer: ArrayBuffer) => ArrayBufferView>> = {
+  Int8Array,
+  Uint8ClampedArray,
+  Int16Array,
+  Uint16Array,
+  Int32Array,
+  Uint32Array,
+  Float32Array,
+  Float64Array,
+  BigInt64Array,
+  BigUint64Array,
+  DataView,
+};
+
+function reviveBinary(name: string, bytes: Buffer): unknown {
+  const buffer = Uint8Array.from(bytes).buffer; // of its own: small Buffers share one
+  const View = VIEWS[name];
+  return View === undefined ? buffer : new View(buffer);
 }
 
 function reviveMap(tagged: readonly unknown[]): Map<unknown, unknown> {
@@ -313,6 +355,12 @@ function setOwn(target: Record<string, unknown>, key: string, value: unknown): v
 
 function tooDeep(): TypeError {
   return new TypeError(`the value is nested deeper than ${MAX_DEPTH} levels and cannot be stored in a checkpoint`);
+}
+
+function tooLarge(): TypeError {
+  return new TypeError(
+    `the value has more than ${MAX_PARTS} parts or too long a text and cannot be stored in a checkpoint`,
+  );
 }
 
 function toText(data: string | Uint8Array): string {

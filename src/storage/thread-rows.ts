@@ -3,6 +3,7 @@
  * transaction.
  */
 import { type RawBuilder, type Selectable, sql } from "kysely";
+import { mergeMetadata } from "../core/metadata.js";
 import type {
   InterruptsByTask,
   JsonObject,
@@ -12,9 +13,9 @@ import type {
   ThreadStatus,
   ThreadTtl,
 } from "../core/model.js";
-import { indexTerms } from "./containment.js";
-import type { Database, Schema } from "./database.js";
+import { type Database, locked, type Schema } from "./database.js";
 import type { NewThread } from "./storage.js";
+import { indexMetadata, indexValues } from "./thread-index.js";
 
 type ThreadRow = Selectable<Schema["threads"]>;
 
@@ -33,7 +34,7 @@ export const THREAD_COLUMNS = [
   "threads.expires_at",
 ] as const;
 
-export function toThread(row: Omit<ThreadRow, "next" | "reserved_by" | "deleting">): Thread {
+export function toThread(row: Omit<ThreadRow, "next" | "reserved_by" | "deleting" | "claims">): Thread {
   return {
     threadId: row.thread_id,
     createdAt: row.created_at,
@@ -63,8 +64,17 @@ export function ttlColumns(ttl: NewThread["ttl"], now: number): TtlColumns {
   return { ttl_strategy: ttl.strategy, ttl_minutes: ttl.ttlMinutes, expires_at: expiresAt };
 }
 
+/** When the time of a thread that is used now is over; null for one without a ttl. A value for `expires_at`. */
+export function renewedExpiry(now: number): RawBuilder<number | null> {
+  return sql<number | null>`cast(round(${now} + ttl_minutes * ${MINUTE_MS}) as bigint)`;
+}
+
 /** undefined when the id is taken, be it by a thread that is being deleted. */
-export async function insertThread(database: Database, thread: NewThread, now: number): Promise<Thread | undefined> {
+export async function insertThread(
+  database: Database,
+  thread: NewThread & { readonly deleting?: boolean },
+  now: number,
+): Promise<Thread | undefined> {
   const row: ThreadRow = {
     thread_id: thread.threadId,
     created_at: now,
@@ -78,7 +88,8 @@ export async function insertThread(database: Database, thread: NewThread, now: n
     error: null,
     ...ttlColumns(thread.ttl, now),
     reserved_by: null,
-    deleting: 0,
+    deleting: thread.deleting === true ? 1 : 0,
+    claims: 0,
   };
   const inserted = await database
     .insertInto("threads")
@@ -86,42 +97,8 @@ export async function insertThread(database: Database, thread: NewThread, now: n
     .onConflict((conflict) => conflict.column("thread_id").doNothing())
     .executeTakeFirst();
   if (inserted.numInsertedOrUpdatedRows !== 1n) return undefined;
-  await addTerms(database, thread.threadId, indexTerms(thread.metadata));
+  await indexMetadata(database, thread.threadId, { before: null, after: thread.metadata });
   return toThread(row);
-}
-
-/** Own members of both, `change` winning; `__proto__` is a key like any other. */
-export function mergeMetadata(metadata: JsonObject, change: JsonObject): JsonObject {
-  return { ...metadata, ...change };
-}
-
-/** Brings the search index of a thread from its metadata before to those after. */
-export async function reindexTerms(
-  database: Database,
-  threadId: string,
-  change: { readonly before: JsonObject; readonly after: JsonObject },
-): Promise<void> {
-  const before = indexTerms(change.before);
-  const after = indexTerms(change.after);
-  const gone = [...before].filter((term) => !after.has(term));
-  for (const terms of chunks(gone)) {
-    await database.deleteFrom("thread_terms").where("thread_id", "=", threadId).where("term", "in", terms).execute();
-  }
-  await addTerms(database, threadId, new Set([...after].filter((term) => !before.has(term))));
-}
-
-async function addTerms(database: Database, threadId: string, terms: ReadonlySet<string>): Promise<void> {
-  for (const chunk of chunks([...terms])) {
-    const rows = chunk.map((term) => ({ thread_id: threadId, term }));
-    await database.insertInto("thread_terms").values(rows).execute();
-  }
-}
-
-const CHUNK_TERMS = 500;
-
-/** Databases limit how many values one statement binds. */
-function* chunks(terms: readonly string[]): Generator<readonly string[]> {
-  for (let start = 0; start < terms.length; start += CHUNK_TERMS) yield terms.slice(start, start + CHUNK_TERMS);
 }
 
 /** The state columns of a projection; its values live in `thread_values`. */
@@ -129,7 +106,38 @@ export function projectionColumns(projection: ThreadProjection): Pick<ThreadRow,
   return { interrupts: JSON.stringify(projection.interrupts), next: JSON.stringify(projection.next) };
 }
 
+/** Shows the state on its thread, unless that is being deleted, after a write outside of runs: no run's error is left. */
+export async function mirrorState(
+  database: Database,
+  threadId: string,
+  change: { readonly projection: ThreadProjection; readonly graphId?: string | undefined; readonly now: number },
+): Promise<void> {
+  const { projection, graphId, now } = change;
+  const row = await locked(
+    database.selectFrom("threads").select("metadata").where("thread_id", "=", threadId).where("deleting", "=", 0),
+  ).executeTakeFirst();
+  if (row === undefined) return;
+  const before = JSON.parse(row.metadata) as JsonObject; // written by this module
+  const after = graphId === undefined ? before : mergeMetadata(before, { graph_id: graphId });
+  const state = { ...projectionColumns(projection), error: null };
+  await database
+    .updateTable("threads")
+    .set({
+      ...state,
+      metadata: JSON.stringify(after),
+      updated_at: now,
+      state_updated_at: now,
+      expires_at: renewedExpiry(now),
+      status: derivedStatus(threadId, state),
+    })
+    .where("thread_id", "=", threadId)
+    .execute();
+  await saveValues(database, threadId, projection.valuesJson);
+  await indexMetadata(database, threadId, { before, after });
+}
+
 export async function saveValues(database: Database, threadId: string, valuesJson: string | null): Promise<void> {
+  await indexValues(database, threadId, valuesJson);
   if (valuesJson === null) {
     await database.deleteFrom("thread_values").where("thread_id", "=", threadId).execute();
     return;

@@ -1,52 +1,57 @@
-/**
- * Threads in SQL. A thread whose deletion has begun is invisible to everything but the deletion.
- *
- * A metadata filter starts from `thread_terms`, so that a search costs what it finds and not what there is; only a
- * filter that the terms do not decide reads JSON row by row.
- */
-import { type ExpressionBuilder, type ExpressionWrapper, type SqlBool, sql } from "kysely";
+/** Threads in SQL. A thread whose deletion has begun is invisible to everything but the deletion. */
+import { type ExpressionBuilder, type ExpressionWrapper, type NotNull, type SqlBool, sql } from "kysely";
 import type { Clock } from "../core/clock.js";
+import { changeMetadata } from "../core/metadata.js";
 import type { InterruptsByTask, JsonObject, Thread, ThreadProjection } from "../core/model.js";
+import { EVERYTHING, type Scope, withoutScopeKeys } from "../core/scope.js";
 import type { CommitGroup } from "./commit-group.js";
-import { termFilter } from "./containment.js";
-import { columnContains, type Database, locked, type Schema } from "./database.js";
-import type {
-  NewThread,
-  Page,
-  PageQuery,
-  THREAD_SORT_COLUMNS,
-  ThreadFilter,
-  ThreadStore,
-  ThreadWithValues,
-} from "./storage.js";
-import {
-  derivedStatus,
-  insertThread,
-  mergeMetadata,
-  projectionColumns,
-  reindexTerms,
-  saveValues,
-  THREAD_COLUMNS,
-  toThread,
-  ttlColumns,
-} from "./thread-rows.js";
+import { type Database, locked, type Schema } from "./database.js";
+import { columnInScope } from "./scope-sql.js";
+import type { NewThread, ThreadFilter, ThreadStore, ThreadWithValues } from "./storage.js";
+import { dropPlansOf, isUnoccupied, listOutgrown, markExpired, pruneOutgrown } from "./thread-expiry.js";
+import { ThreadFinder } from "./thread-finder.js";
+import { indexMetadata } from "./thread-index.js";
+import { insertThread, mirrorState, projectionColumns, THREAD_COLUMNS, toThread, ttlColumns } from "./thread-rows.js";
 
 export interface SqlThreadStoreDeps {
   readonly database: Database;
   /** Of the same database; shared by the stores, so that they share commits. */
   readonly commits: CommitGroup;
   readonly clock: Clock;
+  readonly scope?: Scope;
 }
 
 export class SqlThreadStore implements ThreadStore {
   private readonly database: Database;
   private readonly commits: CommitGroup;
   private readonly clock: Clock;
+  private readonly scope: Scope;
+  private readonly finder: ThreadFinder;
 
-  constructor({ database, commits, clock }: SqlThreadStoreDeps) {
+  constructor({ database, commits, clock, scope = EVERYTHING }: SqlThreadStoreDeps) {
+    this.finder = new ThreadFinder(database, scope);
     this.database = database;
     this.commits = commits;
     this.clock = clock;
+    this.scope = scope;
+  }
+
+  within(scope: Scope): ThreadStore {
+    if (scope.length === 0) return this;
+    const { database, commits, clock } = this;
+    return new SqlThreadStore({ database, commits, clock, scope: [...this.scope, ...scope] });
+  }
+
+  /** A thread that is there for whoever asks. */
+  private isThere(
+    eb: ExpressionBuilder<Schema, "threads">,
+    threadId: string,
+  ): ExpressionWrapper<Schema, "threads", SqlBool> {
+    return eb.and([
+      eb("threads.thread_id", "=", threadId),
+      eb("threads.deleting", "=", 0),
+      ...(this.scope.length === 0 ? [] : [columnInScope("threads.metadata", this.scope)]),
+    ]);
   }
 
   async create(thread: NewThread): Promise<Thread | undefined> {
@@ -54,13 +59,28 @@ export class SqlThreadStore implements ThreadStore {
     return this.commits.run((transaction) => insertThread(transaction, thread, now));
   }
 
+  async prepare(thread: NewThread): Promise<void> {
+    const now = this.clock.now();
+    const created = await this.commits.run((transaction) =>
+      insertThread(transaction, { ...thread, deleting: true }, now),
+    );
+    if (created === undefined) throw new Error(`thread ${thread.threadId} exists already`);
+  }
+
+  async reveal(threadId: string, projection: ThreadProjection | null): Promise<void> {
+    const now = this.clock.now();
+    await this.commits.run(async (transaction) => {
+      await transaction.updateTable("threads").set({ deleting: 0 }).where("thread_id", "=", threadId).execute();
+      if (projection !== null) await mirrorState(transaction, threadId, { projection, now });
+    });
+  }
+
   async get(threadId: string): Promise<ThreadWithValues | undefined> {
     const row = await this.database
       .selectFrom("threads")
       .leftJoin("thread_values", "thread_values.thread_id", "threads.thread_id")
       .select([...THREAD_COLUMNS, "thread_values.values"])
-      .where("threads.thread_id", "=", threadId)
-      .where("threads.deleting", "=", 0)
+      .where((eb) => this.isThere(eb, threadId))
       .executeTakeFirst();
     return row === undefined ? undefined : { ...toThread(row), valuesJson: row.values };
   }
@@ -84,55 +104,36 @@ export class SqlThreadStore implements ThreadStore {
         transaction
           .selectFrom("threads")
           .select(THREAD_COLUMNS)
-          .where("thread_id", "=", threadId)
-          .where("deleting", "=", 0),
+          .where((eb) => this.isThere(eb, threadId)),
       ).executeTakeFirst();
       if (row === undefined) return undefined;
       const before = toThread(row).metadata;
-      const after = change.metadata === undefined ? before : mergeMetadata(before, change.metadata);
+      const after = changeMetadata(before, withoutScopeKeys(change.metadata ?? {}, this.scope));
       const columns = {
         updated_at: now,
         metadata: JSON.stringify(after),
         ...(change.ttl === undefined ? {} : ttlColumns(change.ttl, now)),
       };
       await transaction.updateTable("threads").set(columns).where("thread_id", "=", threadId).execute();
-      await reindexTerms(transaction, threadId, { before, after });
+      await indexMetadata(transaction, threadId, { before, after });
       return toThread({ ...row, ...columns });
     });
   }
 
-  async search(
-    filter: ThreadFilter,
-    page: PageQuery<(typeof THREAD_SORT_COLUMNS)[number]>,
-    options: { readonly withValues: boolean },
-  ): Promise<Page<ThreadWithValues>> {
-    const total = await this.count(filter);
-    if (total <= page.offset) return { rows: [], total };
-    const found = this.database
-      .selectFrom("threads")
-      .where((eb) => matches(eb, filter))
-      .orderBy(`threads.${page.sortBy}`, (order) => (page.sortOrder === "asc" ? order.asc() : order.desc()))
-      .$if(page.sortBy !== "thread_id", (query) => query.orderBy("threads.thread_id", page.sortOrder))
-      .limit(page.limit)
-      .offset(page.offset);
-    if (!options.withValues) {
-      const rows = await found.select(THREAD_COLUMNS).execute();
-      return { rows: rows.map((row) => ({ ...toThread(row), valuesJson: null })), total };
-    }
-    const rows = await found
-      .leftJoin("thread_values", "thread_values.thread_id", "threads.thread_id")
-      .select([...THREAD_COLUMNS, "thread_values.values"])
-      .execute();
-    return { rows: rows.map((row) => ({ ...toThread(row), valuesJson: row.values })), total };
+  search(...args: Parameters<ThreadStore["search"]>): ReturnType<ThreadStore["search"]> {
+    return this.finder.search(...args);
   }
 
-  async count(filter: ThreadFilter): Promise<number> {
-    const { total } = await this.database
-      .selectFrom("threads")
-      .select((eb) => eb.fn.countAll<number>().as("total"))
-      .where((eb) => matches(eb, filter))
-      .executeTakeFirstOrThrow();
-    return total;
+  searchAfter(...args: Parameters<ThreadStore["searchAfter"]>): ReturnType<ThreadStore["searchAfter"]> {
+    return this.finder.searchAfter(...args);
+  }
+
+  listIds(...args: Parameters<ThreadStore["listIds"]>): ReturnType<ThreadStore["listIds"]> {
+    return this.finder.listIds(...args);
+  }
+
+  count(filter: ThreadFilter): Promise<number> {
+    return this.finder.count(filter);
   }
 
   async reserve(threadId: string, owner: string): Promise<"reserved" | "busy" | "missing"> {
@@ -140,26 +141,14 @@ export class SqlThreadStore implements ThreadStore {
       const taken = await transaction
         .updateTable("threads")
         .set({ reserved_by: owner })
-        .where("thread_id", "=", threadId)
-        .where("deleting", "=", 0)
-        .where("reserved_by", "is", null)
-        .where(({ not, exists, selectFrom }) =>
-          not(
-            exists(
-              selectFrom("runs")
-                .select("runs.seq")
-                .whereRef("runs.thread_id", "=", "threads.thread_id")
-                .where(sql<SqlBool>`runs.status in ('pending', 'running')`),
-            ),
-          ),
-        )
+        .where((eb) => this.isThere(eb, threadId))
+        .where(isUnoccupied)
         .executeTakeFirst();
       if (taken.numUpdatedRows > 0n) return "reserved";
       const thread = await transaction
         .selectFrom("threads")
         .select("thread_id")
-        .where("thread_id", "=", threadId)
-        .where("deleting", "=", 0)
+        .where((eb) => this.isThere(eb, threadId))
         .executeTakeFirst();
       return thread === undefined ? "missing" : "busy";
     });
@@ -174,44 +163,76 @@ export class SqlThreadStore implements ThreadStore {
       .execute();
   }
 
+  async listReserved(): Promise<readonly { readonly threadId: string; readonly owner: string }[]> {
+    return this.database
+      .selectFrom("threads")
+      .select(["thread_id as threadId", "reserved_by as owner"])
+      .where("reserved_by", "is not", null)
+      .$narrowType<{ owner: NotNull }>()
+      .orderBy("thread_id")
+      .execute();
+  }
+
   async saveProjection(threadId: string, projection: ThreadProjection, graphId?: string): Promise<void> {
     const now = this.clock.now();
+    await this.commits.run((transaction) => mirrorState(transaction, threadId, { projection, graphId, now }));
+  }
+
+  async catchUp(threadId: string, projection: ThreadProjection): Promise<void> {
+    const now = this.clock.now();
+    const { interrupts, next } = projectionColumns(projection);
     await this.commits.run(async (transaction) => {
-      const row = await locked(
+      const shown = await locked(
         transaction
           .selectFrom("threads")
-          .select("metadata")
-          .where("thread_id", "=", threadId)
-          .where("deleting", "=", 0),
+          .leftJoin("thread_values", "thread_values.thread_id", "threads.thread_id")
+          .select(["threads.interrupts", "threads.next", "thread_values.values"])
+          .where("threads.thread_id", "=", threadId),
       ).executeTakeFirst();
-      if (row === undefined) return;
-      const before = JSON.parse(row.metadata) as JsonObject; // written by this store
-      const after = graphId === undefined ? before : mergeMetadata(before, { graph_id: graphId });
-      const state = { ...projectionColumns(projection), error: null };
-      await transaction
-        .updateTable("threads")
-        .set({
-          ...state,
-          metadata: JSON.stringify(after),
-          updated_at: now,
-          state_updated_at: now,
-          status: derivedStatus(threadId, state),
-        })
-        .where("thread_id", "=", threadId)
-        .execute();
-      await saveValues(transaction, threadId, projection.valuesJson);
-      await reindexTerms(transaction, threadId, { before, after });
+      const isShown = shown?.interrupts === interrupts && shown.next === next && shown.values === projection.valuesJson;
+      if (!isShown) await mirrorState(transaction, threadId, { projection, now });
     });
   }
 
   async markDeleting(threadId: string): Promise<boolean> {
-    const marked = await this.database
-      .updateTable("threads")
-      .set({ deleting: 1 })
-      .where("thread_id", "=", threadId)
-      .where("deleting", "=", 0)
-      .executeTakeFirst();
-    return marked.numUpdatedRows > 0n;
+    return this.commits.run(async (transaction) => {
+      const marked = await transaction
+        .updateTable("threads")
+        .set({ deleting: 1 })
+        .where((eb) => this.isThere(eb, threadId))
+        .executeTakeFirst();
+      if (marked.numUpdatedRows === 0n) return false;
+      await dropPlansOf(transaction, [threadId]);
+      return true;
+    });
+  }
+
+  async markUnoccupied(threadId: string): Promise<boolean> {
+    return this.commits.run(async (transaction) => {
+      const marked = await transaction
+        .updateTable("threads")
+        .set({ deleting: 1 })
+        .where((eb) => this.isThere(eb, threadId))
+        .where(isUnoccupied)
+        .executeTakeFirst();
+      if (marked.numUpdatedRows === 0n) return false;
+      await dropPlansOf(transaction, [threadId]);
+      return true;
+    });
+  }
+
+  async markExpired(limit: number): Promise<readonly string[]> {
+    const now = this.clock.now();
+    return this.commits.run((transaction) => markExpired(transaction, { now, limit }));
+  }
+
+  async listOutgrown(limit: number): Promise<readonly string[]> {
+    return listOutgrown(this.database, { now: this.clock.now(), limit });
+  }
+
+  async pruneOutgrown(threadId: string, prune: () => void): Promise<boolean> {
+    const now = this.clock.now();
+    return this.commits.run((transaction) => pruneOutgrown(transaction, threadId, { now, prune }));
   }
 
   async remove(threadId: string): Promise<void> {
@@ -227,40 +248,4 @@ export class SqlThreadStore implements ThreadStore {
       .execute();
     return rows.map((row) => row.thread_id);
   }
-}
-
-function matches(
-  eb: ExpressionBuilder<Schema, "threads">,
-  filter: ThreadFilter,
-): ExpressionWrapper<Schema, "threads", SqlBool> {
-  const conditions = [eb("threads.deleting", "=", 0), ...metadataConditions(eb, filter.metadata ?? {})];
-  if (filter.status !== undefined) conditions.push(eb("threads.status", "=", filter.status));
-  if (filter.ids !== undefined) {
-    conditions.push(filter.ids.length === 0 ? eb.lit(false) : eb("threads.thread_id", "in", filter.ids));
-  }
-  if (filter.values !== undefined && Object.keys(filter.values).length > 0) {
-    const values = eb
-      .selectFrom("thread_values")
-      .select("thread_values.thread_id")
-      .whereRef("thread_values.thread_id", "=", "threads.thread_id")
-      .where(columnContains("thread_values.values", filter.values));
-    conditions.push(eb.exists(values));
-  }
-  return eb.and(conditions);
-}
-
-/** The index first; the text of the metadata only for what the terms leave open. */
-function metadataConditions(
-  eb: ExpressionBuilder<Schema, "threads">,
-  filter: JsonObject,
-): ExpressionWrapper<Schema, "threads", SqlBool>[] {
-  const { terms, exact } = termFilter(filter);
-  const indexed = terms.map((term) =>
-    eb(
-      "threads.thread_id",
-      "in",
-      eb.selectFrom("thread_terms").select("thread_terms.thread_id").where("thread_terms.term", "=", term),
-    ),
-  );
-  return exact ? indexed : [...indexed, eb.and([columnContains("threads.metadata", filter)])];
 }

@@ -1,6 +1,6 @@
 /**
  * Writes to a thread outside of its runs. While one lasts no run of the thread starts; runs that were admitted meanwhile
- * start when it is over.
+ * start when it is over. A reservation outlives its process: the next one finds what was being written to.
  */
 import { randomUUID } from "node:crypto";
 import { conflict, notFound, threadBusy } from "../core/errors.js";
@@ -14,7 +14,7 @@ export function createReservations(deps: {
   readonly threads: Pick<ThreadStore, "reserve" | "release">;
   readonly activeRun: (threadId: string) => Promise<Run | undefined>;
   /** Called when a thread became free for its next run. */
-  readonly wakeWorkers: () => void;
+  readonly onFree: (threadId: string) => void;
 }): WhileReserved {
   const { threads } = deps;
 
@@ -34,7 +34,7 @@ export function createReservations(deps: {
       return await work();
     } finally {
       await threads.release(threadId, owner);
-      deps.wakeWorkers();
+      deps.onFree(threadId);
     }
   };
 }

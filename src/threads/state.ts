@@ -1,7 +1,17 @@
-/** The state of a thread at a checkpoint: read it, walk its history, write to it. */
+/**
+ * The state of a thread at a checkpoint: read it, walk its history, write to it.
+ *
+ * A write is a checkpoint in one database and the thread's row in another. The reservation stands around both, so a start
+ * knows which threads may show less than was written.
+ */
+import { withLimit } from "../core/async.js";
+import type { Caller, PerCaller } from "../core/caller.js";
+import type { Clock } from "../core/clock.js";
 import { badRequest, notFound } from "../core/errors.js";
+import type { Log } from "../core/log.js";
 import type { CheckpointPointer, JsonObject, RunConfig, Thread, ThreadState } from "../core/model.js";
-import type { GraphHost, HistoryQuery, StateRef, StateUpdate } from "../graphs/host.js";
+import { projectionOfState } from "../core/projection.js";
+import type { GraphHost, HistoryPage, HistoryQuery, StateRef, StateUpdate } from "../graphs/host.js";
 import type { Checkpoints, ThreadStore } from "../storage/storage.js";
 import type { WhileReserved } from "./reservation.js";
 
@@ -12,14 +22,21 @@ export interface ThreadStateService {
     checkpoint: CheckpointPointer | null,
     options: { readonly subgraphs: boolean },
   ): Promise<ThreadState>;
-  /** Newest first. */
-  history(threadId: string, checkpoint: CheckpointPointer | null, query: HistoryQuery): Promise<readonly ThreadState[]>;
+  history(threadId: string, checkpoint: CheckpointPointer | null, query: HistoryQuery): Promise<HistoryPage>;
   /** Writes new checkpoints; returns the pointer to the last. `thread_busy` while a run is in flight. */
   update(
     threadId: string,
     change: { readonly checkpoint: CheckpointPointer | null; readonly supersteps: readonly (readonly StateUpdate[])[] },
   ): Promise<JsonObject>;
 }
+
+export interface ThreadStateServices extends PerCaller<ThreadStateService> {
+  /** At start: threads that were being written to when a process died show what was written, and are free again. */
+  finishUpdates(): Promise<void>;
+}
+
+/** What a graph may take at start to show the state of a thread: without an end nothing would be served. */
+const READ_MS = 10_000;
 
 export function createThreadStateService(deps: {
   readonly threads: ThreadStore;
@@ -28,11 +45,18 @@ export function createThreadStateService(deps: {
   /** What the assistant that ran last gives to its graph's factory; empty for an assistant that is gone. */
   readonly configOf: (assistantId: string) => Promise<RunConfig>;
   readonly whileReserved: WhileReserved;
-}): ThreadStateService {
-  const { threads, checkpoints, host } = deps;
+  readonly clock: Clock;
+  readonly log: Log;
+}): ThreadStateServices {
+  const { threads, checkpoints, host, clock, log } = deps;
 
-  async function requireThread(threadId: string): Promise<Thread> {
-    const thread = await threads.get(threadId);
+  async function requireThread(
+    caller: Caller,
+    action: "threads:read" | "threads:update",
+    threadId: string,
+  ): Promise<Thread> {
+    const { scope } = await caller.authorize(action, { thread_id: threadId });
+    const thread = await threads.within(scope).get(threadId);
     if (thread === undefined) throw notFound("thread", threadId);
     return thread;
   }
@@ -47,31 +71,66 @@ export function createThreadStateService(deps: {
     return { graphId, threadId, checkpoint, config };
   }
 
-  return {
-    async get(threadId, checkpoint, options) {
-      const ref = await refOf(await requireThread(threadId), checkpoint);
-      if (ref !== undefined) return host.getState(ref, options);
-      if (checkpoint?.checkpointId !== undefined) throw notFound("checkpoint", checkpoint.checkpointId);
-      return EMPTY_STATE;
-    },
+  async function showHead(threadId: string): Promise<void> {
+    if (!checkpoints.isHeadOutsideRuns(threadId)) return; // nothing was written: the row shows what the last run left
+    const thread = await threads.get(threadId);
+    if (thread === undefined) return;
+    const head = await readHead(thread);
+    if (head === undefined) return;
+    checkpoints.sync(); // durable before the row says so
+    await threads.catchUp(threadId, projectionOfState(head));
+  }
 
-    async history(threadId, checkpoint, query) {
-      const ref = await refOf(await requireThread(threadId), checkpoint);
-      return ref === undefined ? [] : host.getHistory(ref, query);
-    },
-
-    async update(threadId, { checkpoint, supersteps }) {
-      const thread = await requireThread(threadId);
-      const ref = await refOf(thread, checkpoint);
+  async function readHead(thread: Thread): Promise<ThreadState | undefined> {
+    const { threadId } = thread;
+    try {
+      const ref = await refOf(thread, null);
       if (ref === undefined) throw badRequest(withoutGraph(thread));
-      return deps.whileReserved(threadId, async () => {
-        // LangGraph would begin a new branch at a checkpoint that is not there.
-        if (checkpoint?.checkpointId !== undefined) await host.getState(ref, { subgraphs: false });
-        const written = await host.updateState(ref, supersteps);
-        checkpoints.sync(); // durable before the row says so, and before the client hears of it
-        await threads.saveProjection(threadId, written.projection);
-        return written.checkpoint;
-      });
+      const error = new Error(`the graph did not answer for ${READ_MS} ms`);
+      return await withLimit(host.getState(ref, { subgraphs: false }), { limitMs: READ_MS, error, clock });
+    } catch (error) {
+      log.error({ err: error, threadId }, "a state update was cut short, and its thread may not show it");
+      return undefined;
+    }
+  }
+
+  return {
+    as: (caller) => ({
+      async get(threadId, checkpoint, options) {
+        const ref = await refOf(await requireThread(caller, "threads:read", threadId), checkpoint);
+        if (ref !== undefined) return host.getState(ref, options);
+        if (checkpoint?.checkpointId !== undefined) throw notFound("checkpoint", checkpoint.checkpointId);
+        return EMPTY_STATE;
+      },
+
+      async history(threadId, checkpoint, query) {
+        const ref = await refOf(await requireThread(caller, "threads:read", threadId), checkpoint);
+        return ref === undefined ? { states: [], next: null } : host.getHistory(ref, query);
+      },
+
+      async update(threadId, { checkpoint, supersteps }) {
+        const thread = await requireThread(caller, "threads:update", threadId);
+        const ref = await refOf(thread, checkpoint);
+        if (ref === undefined) throw badRequest(withoutGraph(thread));
+        return deps.whileReserved(threadId, async () => {
+          // LangGraph would begin a new branch at a checkpoint that is not there.
+          if (checkpoint?.checkpointId !== undefined) await host.getState(ref, { subgraphs: false });
+          const written = await host.updateState(ref, supersteps).catch(async (error: unknown) => {
+            await showHead(threadId); // a checkpoint may have come before the failure
+            throw error;
+          });
+          checkpoints.sync(); // durable before the row says so, and before the client hears of it
+          await threads.saveProjection(threadId, written.projection);
+          return written.checkpoint;
+        });
+      },
+    }),
+
+    async finishUpdates() {
+      for (const { threadId, owner } of await threads.listReserved()) {
+        await showHead(threadId);
+        await threads.release(threadId, owner);
+      }
     },
   };
 }

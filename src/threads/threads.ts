@@ -1,12 +1,20 @@
 /** Threads as clients manage them: create, find, change, copy, prune, delete. Their state is `state.ts`'s subject. */
-import type { StreamBridge } from "../bridge/bridge.js";
-import { badRequest, conflict, GatewayError, notFound, unsupported } from "../core/errors.js";
+import { ANYONE, type Caller, type PerCaller } from "../core/caller.js";
+import { badRequest, conflict, GatewayError, notFound, notImplemented, unsupported } from "../core/errors.js";
 import { newId } from "../core/ids.js";
 import type { JsonObject, ThreadTtl } from "../core/model.js";
-import type { StateUpdate } from "../graphs/host.js";
-import type { Checkpoints, Page, RunStore, ThreadFilter, ThreadStore, ThreadWithValues } from "../storage/storage.js";
+import type { GraphHost, StateUpdate } from "../graphs/host.js";
+import type {
+  CheckpointSizes,
+  Checkpoints,
+  Page,
+  ThreadFilter,
+  ThreadStore,
+  ThreadWithValues,
+} from "../storage/storage.js";
+import type { FinishDeletion } from "./deletion.js";
 import type { WhileReserved } from "./reservation.js";
-import type { ThreadStateService } from "./state.js";
+import type { ThreadStateServices } from "./state.js";
 
 export type TtlRequest = Omit<ThreadTtl, "expiresAt">;
 
@@ -14,6 +22,7 @@ export interface ThreadDraft {
   readonly threadId?: string | undefined;
   readonly metadata: JsonObject;
   readonly ifExists: "raise" | "do_nothing";
+  /** null: the configured one, if there is one. */
   readonly ttl: TtlRequest | null;
   /** Imports a history: one checkpoint per superstep. Needs `metadata.graph_id`. */
   readonly supersteps: readonly (readonly StateUpdate[])[];
@@ -28,148 +37,212 @@ export interface ThreadService {
     page: Parameters<ThreadStore["search"]>[1],
     options: { readonly withValues: boolean },
   ): Promise<Page<ThreadWithValues>>;
+  searchAfter: ThreadStore["searchAfter"];
   count(filter: ThreadFilter): Promise<number>;
+  listIds(...args: Parameters<ThreadStore["listIds"]>): Promise<readonly string[]>;
   /** Stops its runs, then removes it with everything that belongs to it. */
   remove(threadId: string): Promise<void>;
   /** A new thread with the same checkpoints, values and metadata; `conflict` while a run of the source is in flight. */
   copy(threadId: string): Promise<ThreadWithValues>;
   /** Returns how many were pruned: missing and busy ones are skipped. */
   prune(threadIds: readonly string[], strategy: ThreadTtl["strategy"]): Promise<number>;
-  /** At start: finishes deletions that a crash interrupted. */
+  /** What its state takes; `not_implemented` where its graph keeps that itself. */
+  sizes(threadId: string): Promise<CheckpointSizes>;
+}
+
+export interface ThreadServices extends PerCaller<ThreadService> {
+  /** At start: finishes deletions that a crash interrupted, and removes copies that it left unfinished. */
   finishDeletions(): Promise<void>;
 }
 
 export function createThreadService(deps: {
   readonly threads: ThreadStore;
-  readonly runs: Pick<RunStore, "list">;
   readonly checkpoints: Checkpoints;
-  readonly bridge: Pick<StreamBridge, "drop">;
-  readonly state: ThreadStateService;
+  readonly host: Pick<GraphHost, "graphs">;
+  readonly state: ThreadStateServices;
   readonly whileReserved: WhileReserved;
   readonly stopRuns: (threadId: string) => Promise<void>;
-}): ThreadService {
-  const { threads, checkpoints, state, whileReserved } = deps;
+  readonly finishDeletion: FinishDeletion;
+  readonly defaultTtl: TtlRequest | null;
+}): ThreadServices {
+  const { checkpoints, whileReserved, finishDeletion, defaultTtl } = deps;
+  const allThreads = deps.threads;
+  const state = deps.state.as(ANYONE); // for threads whose use was authorised
 
-  async function requireThread(threadId: string): Promise<ThreadWithValues> {
+  async function requireIn(threads: ThreadStore, threadId: string): Promise<ThreadWithValues> {
     const thread = await threads.get(threadId);
     if (thread === undefined) throw notFound("thread", threadId);
     return thread;
   }
 
-  /** Checkpoints go first: what a crash leaves is a row that says "deleting". */
-  async function finishDeletion(threadId: string): Promise<void> {
-    checkpoints.deleteThread(threadId);
-    checkpoints.sync();
-    const runIds = await runsOf(threadId);
-    await threads.remove(threadId);
-    for (const runId of runIds) await deps.bridge.drop(runId); // a finished run's log would be served for a while yet
-  }
-
-  async function runsOf(threadId: string): Promise<readonly string[]> {
-    const limit = 1_000;
-    const runIds: string[] = [];
-    for (;;) {
-      const { rows } = await deps.runs.list(threadId, { limit, offset: runIds.length });
-      runIds.push(...rows.map(({ runId }) => runId));
-      if (rows.length < limit) return runIds;
-    }
-  }
-
-  async function remove(threadId: string): Promise<void> {
+  async function removeIn(threads: ThreadStore, threadId: string): Promise<void> {
     if (!(await threads.markDeleting(threadId))) throw notFound("thread", threadId);
     await deps.stopRuns(threadId);
     await finishDeletion(threadId);
   }
 
+  async function copyTo(threadId: string, source: ThreadWithValues, metadata: JsonObject): Promise<ThreadWithValues> {
+    const next = await nextOfCopy(source);
+    await allThreads.prepare({ threadId, metadata, ttl: defaultTtl });
+    try {
+      checkpoints.copyThread(source.threadId, threadId);
+      checkpoints.sync();
+      const { valuesJson, interrupts } = source;
+      await allThreads.reveal(threadId, source.stateUpdatedAt === null ? null : { valuesJson, interrupts, next });
+    } catch (error) {
+      await finishDeletion(threadId); // half a copy is none
+      throw error;
+    }
+    return requireIn(allThreads, threadId);
+  }
+
+  /** A copy shows what its source shows; where its next step is, the state says. */
+  async function nextOfCopy({ threadId }: ThreadWithValues): Promise<readonly string[]> {
+    const { checkpoint, next } = await state.get(threadId, null, { subgraphs: false });
+    const head = checkpoint as JsonObject | null; // a pointer, or nothing
+    if (head !== null && !checkpoints.has(threadId, "", String(head.checkpoint_id))) {
+      throw unsupported("copy", "the graph of this thread keeps its state in a checkpointer of its own");
+    }
+    return next;
+  }
+
+  /** Whether it was; one that is in use is not. */
+  async function pruneIn(threads: ThreadStore, threadId: string, strategy: ThreadTtl["strategy"]): Promise<boolean> {
+    if (strategy === "delete") {
+      const isMarked = await threads.markUnoccupied(threadId);
+      if (isMarked) await finishDeletion(threadId);
+      return isMarked;
+    }
+    await requireIn(threads, threadId);
+    await whileReserved(threadId, async () => checkpoints.pruneToLatest(threadId));
+    return true;
+  }
+
   return {
-    require: requireThread,
-    remove,
-    search: (filter, page, options) => threads.search(filter, page, options),
-    count: (filter) => threads.count(filter),
-
-    async create(draft) {
-      const threadId = draft.threadId ?? newId();
-      const graphId = draft.metadata.graph_id;
-      if (draft.supersteps.length > 0 && typeof graphId !== "string") {
-        throw badRequest("supersteps need metadata.graph_id: the graph that the imported state belongs to");
-      }
-      const created = await threads.create({ threadId, metadata: draft.metadata, ttl: draft.ttl });
-      if (created === undefined) {
-        if (draft.ifExists === "raise") throw conflict(`thread ${threadId} exists already`);
-        return requireThread(threadId);
-      }
-      if (draft.supersteps.length === 0) return { ...created, valuesJson: null };
-      try {
-        await state.update(threadId, { checkpoint: null, supersteps: draft.supersteps });
-      } catch (error) {
-        await remove(threadId); // an import that failed leaves nothing behind
-        throw error;
-      }
-      return requireThread(threadId);
-    },
-
-    async patch(threadId, change) {
-      if ((await threads.patch(threadId, change)) === undefined) throw notFound("thread", threadId);
-      return requireThread(threadId);
-    },
-
-    async copy(sourceId) {
-      const copied = whileReserved(sourceId, async () => {
-        const threadId = newId();
-        try {
-          await copyTo(threadId, await requireThread(sourceId));
-        } catch (error) {
-          await finishDeletion(threadId); // half a copy is none
-          throw error;
-        }
-        return requireThread(threadId);
-      });
-      return copied.catch((error: unknown) => {
-        // The Platform answers 409 for a source that does not exist.
-        throw error instanceof GatewayError && error.code === "not_found" ? conflict(error.message) : error;
-      });
-    },
-
-    async prune(threadIds, strategy) {
-      let pruned = 0;
-      for (const threadId of new Set(threadIds)) {
-        if (await pruneOne(threadId, strategy)) pruned++;
-      }
-      return pruned;
-    },
+    as: (caller) => asCaller(caller),
 
     async finishDeletions() {
-      for (const threadId of await threads.listDeleting()) await finishDeletion(threadId);
+      for (const threadId of await allThreads.listDeleting()) await finishDeletion(threadId);
     },
   };
 
-  /** The copy shows what its source shows; where its next step is, its own state says. */
-  async function copyTo(threadId: string, source: ThreadWithValues): Promise<void> {
-    checkpoints.copyThread(source.threadId, threadId);
-    checkpoints.sync();
-    await threads.create({ threadId, metadata: source.metadata, ttl: null });
-    const [before, after] = await Promise.all(
-      [source.threadId, threadId].map((id) => state.get(id, null, { subgraphs: false })),
-    );
-    if (before?.checkpoint && !after?.checkpoint) {
-      throw unsupported("copy", "the graph of this thread keeps its state in a checkpointer of its own");
+  function asCaller(caller: Caller): ThreadService {
+    /** The threads that the caller may do this to. */
+    async function threadsFor(
+      action: "threads:read" | "threads:update" | "threads:delete",
+      threadId: string,
+    ): Promise<ThreadStore> {
+      const { scope } = await caller.authorize(action, { thread_id: threadId });
+      return allThreads.within(scope);
     }
-    if (source.stateUpdatedAt === null) return;
-    const { valuesJson, interrupts } = source;
-    await threads.saveProjection(threadId, { valuesJson, interrupts, next: after?.next ?? [] });
-  }
 
-  async function pruneOne(threadId: string, strategy: ThreadTtl["strategy"]): Promise<boolean> {
-    try {
-      await whileReserved(threadId, async () => {
-        if (strategy === "keep_latest") checkpoints.pruneToLatest(threadId);
-        else await threads.markDeleting(threadId);
-      });
-    } catch (error) {
-      if (error instanceof GatewayError) return false; // missing or busy
-      throw error;
+    async function require(threadId: string): Promise<ThreadWithValues> {
+      return requireIn(await threadsFor("threads:read", threadId), threadId);
     }
-    if (strategy === "delete") await finishDeletion(threadId);
-    return true;
+
+    async function found(filter: ThreadFilter, limits: { readonly limit?: number; readonly offset?: number } = {}) {
+      const { ids, metadata, values, status } = filter;
+      const { scope } = await caller.authorize("threads:search", { ids, metadata, values, status, ...limits });
+      return allThreads.within(scope);
+    }
+
+    return {
+      require,
+
+      async create(draft) {
+        const threadId = draft.threadId ?? newId();
+        const graphId = draft.metadata.graph_id;
+        if (draft.supersteps.length > 0 && typeof graphId !== "string") {
+          throw badRequest("supersteps need metadata.graph_id: the graph that the imported state belongs to");
+        }
+        const { scope, value } = await caller.authorize("threads:create", {
+          thread_id: threadId,
+          metadata: draft.metadata,
+          if_exists: draft.ifExists,
+        });
+        const created = await allThreads.create({ threadId, metadata: value.metadata, ttl: draft.ttl ?? defaultTtl });
+        if (created === undefined) {
+          const existing = draft.ifExists === "raise" ? undefined : await allThreads.within(scope).get(threadId);
+          if (existing === undefined) throw conflict(`thread ${threadId} exists already`);
+          return existing;
+        }
+        if (draft.supersteps.length === 0) return { ...created, valuesJson: null };
+        try {
+          await state.update(threadId, { checkpoint: null, supersteps: draft.supersteps });
+        } catch (error) {
+          await removeIn(allThreads, threadId); // an import that failed leaves nothing behind
+          throw error;
+        }
+        return requireIn(allThreads, threadId);
+      },
+
+      async patch(threadId, change) {
+        const { scope, value } = await caller.authorize("threads:update", {
+          thread_id: threadId,
+          metadata: change.metadata,
+        });
+        const threads = allThreads.within(scope);
+        const asked = value.metadata === undefined ? change : { ...change, metadata: value.metadata };
+        if ((await threads.patch(threadId, asked)) === undefined) throw notFound("thread", threadId);
+        return requireIn(threads, threadId);
+      },
+
+      async search(filter, page, options) {
+        return (await found(filter, { limit: page.limit, offset: page.offset })).search(filter, page, options);
+      },
+
+      async searchAfter(filter, page, options) {
+        return (await found(filter, { limit: page.limit, offset: 0 })).searchAfter(filter, page, options);
+      },
+
+      async count(filter) {
+        return (await found(filter)).count(filter);
+      },
+
+      async listIds(filter, limit) {
+        return (await found(filter, { limit })).listIds(filter, limit);
+      },
+
+      async remove(threadId) {
+        await removeIn(await threadsFor("threads:delete", threadId), threadId);
+      },
+
+      async copy(sourceId) {
+        const threadId = newId();
+        const copied = (async () => {
+          const { metadata } = await require(sourceId);
+          const { value } = await caller.authorize("threads:create", { thread_id: threadId, metadata });
+          return whileReserved(sourceId, async () =>
+            copyTo(threadId, await requireIn(allThreads, sourceId), value.metadata),
+          );
+        })();
+        return copied.catch((error: unknown) => {
+          // The Platform answers 409 for a source that does not exist.
+          throw error instanceof GatewayError && error.code === "not_found" ? conflict(error.message) : error;
+        });
+      },
+
+      async prune(threadIds, strategy) {
+        const action = strategy === "delete" ? "threads:delete" : "threads:update";
+        let pruned = 0;
+        for (const threadId of new Set(threadIds)) {
+          try {
+            if (await pruneIn(await threadsFor(action, threadId), threadId, strategy)) pruned++;
+          } catch (error) {
+            if (!(error instanceof GatewayError)) throw error; // missing, busy, or not the caller's to prune
+          }
+        }
+        return pruned;
+      },
+
+      async sizes(threadId) {
+        const { metadata } = await require(threadId);
+        const graph = deps.host.graphs().find(({ graphId }) => graphId === metadata.graph_id);
+        if (graph?.checkpointer === "own") {
+          throw notImplemented(`graph ${JSON.stringify(graph.graphId)} keeps its state in a checkpointer of its own`);
+        }
+        return checkpoints.sizesOf(threadId);
+      },
+    };
   }
 }

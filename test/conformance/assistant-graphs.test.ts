@@ -1,6 +1,7 @@
 /** What an assistant's graph looks like, through the unmodified SDK client (A7–A10). */
+import { Validator } from "@langchain/core/utils/json_schema";
 import type { Client } from "@langchain/langgraph-sdk";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { startTestGateway, type TestGateway } from "../support/gateway.js";
 import { type Send, sender } from "../support/http.js";
 
@@ -13,12 +14,22 @@ beforeAll(async () => {
     greeter: "./test/support/described-graphs.ts:greeter",
     shaped: "./test/support/described-graphs.ts:shaped",
     house: "./test/support/described-graphs.ts:house",
+    desk: "./test/support/described-graphs.ts:desk",
+    plain: "./test/support/plain-graph.mjs:plain",
   };
   gateway = await startTestGateway({ config: { graphs } });
   client = gateway.client;
   send = sender(gateway.url);
+  for (const graphId of ["desk", "house", "shaped"]) await typesAreKnown(graphId);
 });
 afterAll(() => gateway?.stop());
+
+/** On a busy machine a compiler may take longer than an answer: then the next one has what it found. */
+async function typesAreKnown(graphId: string): Promise<void> {
+  await vi.waitFor(async () => expect((await client.assistants.getSchemas(graphId)).state_schema).not.toBeNull(), {
+    timeout: 30_000,
+  });
+}
 
 const NO_SCHEMAS = {
   input_schema: null,
@@ -26,6 +37,14 @@ const NO_SCHEMAS = {
   state_schema: null,
   config_schema: null,
   context_schema: null,
+};
+
+const steps = { type: "array", items: { type: "string" } };
+const STEPS = {
+  ...NO_SCHEMAS,
+  input_schema: { type: "object", properties: { steps } },
+  output_schema: { type: "object", properties: { steps }, required: ["steps"] },
+  state_schema: { type: "object", properties: { steps }, required: ["steps"] },
 };
 
 describe("client.assistants.getSchemas", () => {
@@ -43,8 +62,30 @@ describe("client.assistants.getSchemas", () => {
     expect(await client.assistants.getSchemas(id)).toEqual(schemas);
   });
 
-  it("answers null for what a graph does not give", async () => {
-    expect(await client.assistants.getSchemas("house")).toEqual({ graph_id: "house", ...NO_SCHEMAS });
+  it("answers with what the types of a graph say that gives none itself", async () => {
+    const { input_schema, output_schema, state_schema, ...others } = await client.assistants.getSchemas("desk");
+    const { ticket, messages, notes } = (state_schema?.properties ?? {}) as Record<string, object>;
+    expect(messages).toMatchObject({ type: "array", langgraph_type: "messages" });
+    expect(notes).toEqual({ type: "array", items: { type: "string" } });
+    expect(ticket).toEqual({ anyOf: [{ $ref: "#/definitions/Ticket" }, { type: "null" }] });
+    expect(state_schema?.required).toEqual(expect.arrayContaining(["messages", "notes", "ticket"]));
+    expect(state_schema?.required).not.toContain("owner");
+    expect(output_schema).toEqual(state_schema);
+    expect(Object.keys(input_schema?.properties as object).sort()).toEqual(["messages", "ticket"]);
+    const context = { type: "object", properties: { tone: { enum: ["formal", "friendly"] } } };
+    expect(others).toEqual({ graph_id: "desk", config_schema: context, context_schema: context });
+    const accepts = (value: unknown) => new Validator(input_schema as object, "7").validate(value).valid;
+    const ticketOf = (urgency: string) => ({ ticket: { title: "x", parts: [{ title: "y", urgency }] } });
+    expect([{}, ticketOf("high"), ticketOf("highest"), { ticket: { urgency: "low" } }].map(accepts)).toEqual([
+      true,
+      true,
+      false,
+      false,
+    ]);
+  });
+
+  it("answers null for what neither a graph nor its types tell", async () => {
+    expect(await client.assistants.getSchemas("plain")).toEqual({ graph_id: "plain", ...NO_SCHEMAS });
   });
 
   it("answers to a GET whatever its content type says", async () => {
@@ -95,12 +136,22 @@ describe("client.assistants.getGraph", () => {
 
 describe("client.assistants.getSubgraphs", () => {
   it("maps namespaces to schemas, those below with recurse", async () => {
-    expect(await client.assistants.getSubgraphs("house")).toEqual({ ground: NO_SCHEMAS });
+    expect(await client.assistants.getSubgraphs("house")).toEqual({ ground: STEPS });
     expect(await client.assistants.getSubgraphs("house", { recurse: true })).toEqual({
-      ground: NO_SCHEMAS,
-      "ground|cellar": NO_SCHEMAS,
+      ground: STEPS,
+      "ground|cellar": STEPS,
     });
     expect(await client.assistants.getSubgraphs("greeter")).toEqual({});
+  });
+
+  it("tells each subgraph's own types", async () => {
+    expect(Object.keys(await client.assistants.getSubgraphs("desk"))).toEqual(["office"]);
+    const { office, "office|review": review } = await client.assistants.getSubgraphs("desk", { recurse: true });
+    expect(office?.state_schema).toMatchObject({ properties: { stamp: { type: "number" } } });
+    expect(review?.state_schema).toMatchObject({ properties: { approved: { type: "boolean" } } });
+    expect(await client.assistants.getSubgraphs("desk", { namespace: "office|review" })).toEqual({
+      "office|review": review,
+    });
   });
 
   it("answers for one namespace", async () => {
@@ -122,6 +173,7 @@ describe("a graph that the assistant's configuration shapes", () => {
     expect(nodes.map((node) => node.id)).toContain("special");
     const schemas = await client.assistants.getSchemas(id);
     expect(schemas.input_schema).toMatchObject({ properties: { for_special: { type: "string" } } });
+    expect(schemas.state_schema).toEqual(STEPS.state_schema); // that one is said by types alone
   });
 
   it("that cannot be built says why", async () => {

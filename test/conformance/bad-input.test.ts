@@ -1,12 +1,15 @@
 /** What clients should not send: refused with a 4xx that says why, and nothing changes. What is only odd survives. */
+import { HumanMessage } from "@langchain/core/messages";
 import type { Client } from "@langchain/langgraph-sdk";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { startTestGateway, type TestGateway } from "../support/gateway.js";
 import { type Send, sender } from "../support/http.js";
+import { createRawClient, type RawClient } from "../support/raw-http.js";
 
 let gateway: TestGateway;
 let client: Client;
 let send: Send;
+let raw: RawClient;
 let before: unknown;
 
 const THREAD = "held";
@@ -16,12 +19,16 @@ beforeAll(async () => {
   gateway = await startTestGateway({ config: { server: { body_limit: "64kb" } } });
   client = gateway.client;
   send = sender(gateway.url);
+  raw = createRawClient(gateway.url);
   await client.threads.create({ threadId: THREAD, metadata: { a: 1 } });
   await client.runs.wait(THREAD, "breakpoints", { input: {} });
   await client.assistants.create({ assistantId: ASSISTANT, graphId: "echo", metadata: { a: 1 } });
   before = await everything();
 });
-afterAll(() => gateway?.stop());
+afterAll(async () => {
+  raw?.close();
+  await gateway?.stop();
+});
 
 async function everything(): Promise<unknown> {
   return {
@@ -32,7 +39,11 @@ async function everything(): Promise<unknown> {
   };
 }
 
+const CHUNKED = "transfer-encoding: chunked";
 const nested = (depth: number, open: string, close: string): string => `${open.repeat(depth)}1${close.repeat(depth)}`;
+const runOf = (input: unknown) => ({ assistant_id: "breakpoints", input });
+const SERIALIZED_SET = { lc: 2, type: "constructor", id: ["Set"], method: null, args: [[]] };
+const SERIALIZED_MODEL = { lc: 1, type: "constructor", id: ["langchain", "llms", "openai", "OpenAI"], kwargs: {} };
 const MISSING_CHECKPOINT = "1ef00000-0000-6000-8000-000000000000";
 
 describe("refused without an effect", () => {
@@ -51,6 +62,22 @@ describe("refused without an effect", () => {
     ["null as a body", "POST", threads, "null", 422, "body"],
     ["__proto__", "POST", threads, '{"metadata":{"__proto__":{"polluted":1}}}', 422, "__proto__"],
     ["nested __proto__", "PATCH", thread, '{"metadata":{"a":[{"__proto__":1}]}}', 422, "__proto__"],
+    ["a way to the prototype", "POST", threads, '{"metadata":{"constructor":{"prototype":{"a":1}}}}', 422, "prototype"],
+    ["NUL in a key", "POST", threads, { metadata: { "a\u0000": 1 } }, 422, "NUL"],
+    ["half a surrogate pair in a key", "PATCH", thread, { metadata: { a: [{ "\ud800": 1 }] } }, 422, "surrogate"],
+    ["a record of LangGraph's serializer", "POST", `${thread}/runs`, runOf({ a: SERIALIZED_SET }), 422, "lc 2"],
+    ["a class that is no message", "POST", `${thread}/runs/wait`, runOf({ a: SERIALIZED_MODEL }), 422, "lc 1"],
+    ["a secret of the environment", "POST", "/runs/wait", runOf({ lc: 1, type: "secret", id: ["PATH"] }), 422, "lc 1"],
+    [
+      "a command disguised as input",
+      "POST",
+      `${thread}/runs`,
+      runOf({ lg_name: "Command", resume: 1 }),
+      422,
+      "Command",
+    ],
+    ["commands disguised as input", "POST", `${thread}/runs`, runOf([{ lg_name: "Command" }]), 422, "Command"],
+    ["a command disguised as values", "POST", `${thread}/state`, { values: { lg_name: "Command" } }, 422, "Command"],
     ["lists 5,000 deep", "POST", threads, `{"metadata":{"a":${nested(5_000, "[", "]")}}}`, 422, "deep"],
     ["objects 5,000 deep", "POST", threads, `{"metadata":${nested(5_000, '{"a":', "}")}}`, 422, "deep"],
     ["a number that overflows", "POST", threads, '{"metadata":{"n":1e400}}', 422, "number"],
@@ -63,6 +90,8 @@ describe("refused without an effect", () => {
     ["an id out of grammar", "POST", threads, { thread_id: "a/b" }, 422, "thread_id"],
     ["an empty id", "POST", threads, { thread_id: "" }, 422, "thread_id"],
     ["an id of 129 letters", "POST", threads, { thread_id: "x".repeat(129) }, 422, "thread_id"],
+    ["an id that is a step of a path", "POST", threads, { thread_id: "." }, 422, "thread_id"],
+    ["an id that is a step back", "POST", "/assistants", { graph_id: "echo", assistant_id: ".." }, 422, "assistant_id"],
     ["an id that is a number", "POST", threads, { thread_id: 7 }, 422, "thread_id"],
     ["an id with NUL", "POST", threads, { thread_id: "a\u0000" }, 422, "thread_id"],
     ["an unknown if_exists", "POST", threads, { if_exists: "replace" }, 422, "if_exists"],
@@ -154,6 +183,7 @@ describe("refused without an effect", () => {
     ["an assistant of no graph", "POST", "/assistants", {}, 422, "graph_id"],
     ["an assistant of an unknown graph", "POST", "/assistants", { graph_id: "nope" }, 404, "nope"],
     ["a graph id without end", "POST", "/assistants", { graph_id: "x".repeat(600) }, 422, "graph_id"],
+    ["a graph id with NUL", "POST", "/assistants", { graph_id: "a\u0000" }, 422, "graph_id"],
     [
       "an assistant id out of grammar",
       "POST",
@@ -167,6 +197,9 @@ describe("refused without an effect", () => {
     ["a config that is a text", "PATCH", assistant, { config: "x" }, 422, "config"],
     ["a configurable that is a list", "PATCH", assistant, { config: { configurable: [] } }, 422, "configurable"],
     ["a recursion limit of nothing", "PATCH", assistant, { config: { recursion_limit: 0 } }, 422, "recursion_limit"],
+    ["no concurrency", "PATCH", assistant, { config: { max_concurrency: 0 } }, 422, "max_concurrency"],
+    ["a limit in the other spelling", "PATCH", assistant, { config: { recursionLimit: "9" } }, 422, "recursionLimit"],
+    ["tags without end", "PATCH", assistant, { config: { tags: Array(1_001).fill("a") } }, 422, "tags"],
     ["an empty name", "PATCH", assistant, { name: "" }, 422, "name"],
     ["a name without end", "PATCH", assistant, { name: "x".repeat(600) }, 422, "name"],
     ["a name that is a number", "PATCH", assistant, { name: 5 }, 422, "name"],
@@ -198,6 +231,39 @@ describe("refused without an effect", () => {
     }
   });
 
+  it.each<[string, number, readonly string[], string]>([
+    ["no HTTP", 400, ["hello"], ""],
+    ["a method that is none", 400, ["get /ok HTTP/1.1", "host: a"], ""],
+    ["no host", 400, ["GET /ok HTTP/1.1"], ""],
+    ["a host that is none", 400, ["GET /ok HTTP/1.1", "host: a b"], ""],
+    ["a URL that is none", 400, ["GET http://[::1/ok HTTP/1.1", "host: a"], ""],
+    ["a path with a backslash", 400, ["GET \\\\threads HTTP/1.1", "host: a"], ""],
+    ["the server itself", 404, ["OPTIONS * HTTP/1.1", "host: a"], ""],
+    ["a path with two slashes", 404, ["GET //threads/held HTTP/1.1", "host: a"], ""],
+    ["a path that leaves the API", 404, ["GET /threads/../../etc/passwd HTTP/1.1", "host: a"], ""],
+    ["a path that leaves the API in escapes", 422, ["GET /threads/..%2f..%2fetc HTTP/1.1", "host: a"], ""],
+    ["headers without end", 431, ["GET /ok HTTP/1.1", "host: a", `x-a: ${"a".repeat(20_000)}`], ""],
+    ["a line break in a header", 400, ["GET /ok HTTP/1.1", "host: a", "x-a: b\rc"], ""],
+    ["two lengths", 400, ["POST /threads HTTP/1.1", "host: a", "content-length: 2", "content-length: 3"], "{}"],
+    ["a length and chunks", 400, ["POST /threads HTTP/1.1", "host: a", "content-length: 2", CHUNKED], "{}"],
+    ["a negative length", 400, ["POST /threads HTTP/1.1", "host: a", "content-length: -1"], "{}"],
+    ["chunks that are none", 400, ["POST /threads HTTP/1.1", "host: a", CHUNKED], "zz\r\n"],
+    ["an expectation that nobody meets", 417, ["GET /ok HTTP/1.1", "host: a", "expect: wonders"], ""],
+    ["another method in a header", 404, ["POST /ok HTTP/1.1", "host: a", "x-http-method-override: GET"], ""],
+    [
+      "a compressed body",
+      415,
+      ["POST /threads HTTP/1.1", "host: a", "content-encoding: gzip", "content-length: 2"],
+      "{}",
+    ],
+  ])("on the wire: %s", async (_, status, head, body) => {
+    const bytes = Buffer.from(`${head.join("\r\n")}\r\n\r\n${body}`, "latin1");
+    const answer = await raw.send({ bytes, isHead: false, isAlone: true, deadlineMs: 5_000 });
+    expect(answer).toMatchObject({ status, complete: true });
+    expect(JSON.parse(answer?.body ?? "")).toMatchObject({ detail: expect.any(String), code: expect.any(String) });
+    expect(answer?.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
   it("an unknown route, and a known one by another method", async () => {
     for (const [method, path] of [
       ["GET", "/nope"],
@@ -216,8 +282,8 @@ describe("refused without an effect", () => {
 
 describe("odd, and kept as it is", () => {
   const odd = {
-    "nul\u0000key": "a\u0000b",
-    "lone\ud800key": "x\udfffy",
+    nul: "a\u0000b",
+    lone: "x\udfffy",
     "": { "": [""] },
     "quote\"'\\%_": "❤️\ud83d\ude00\u2028",
     constructor: { prototype: 1 },
@@ -234,9 +300,9 @@ describe("odd, and kept as it is", () => {
       const found = await client.threads.search({ metadata: { [key]: value } });
       expect(found.map(({ thread_id: id }) => id)).toEqual([threadId]);
     }
-    await client.threads.update(threadId, { metadata: { "nul\u0000key": "changed\u0000" } });
-    expect(await client.threads.count({ metadata: { "nul\u0000key": "changed\u0000" } })).toBe(1);
-    expect(await client.threads.count({ metadata: { "nul\u0000key": "a\u0000b" } })).toBe(0);
+    await client.threads.update(threadId, { metadata: { nul: "changed\u0000" } });
+    expect(await client.threads.count({ metadata: { nul: "changed\u0000" } })).toBe(1);
+    expect(await client.threads.count({ metadata: { nul: "a\u0000b" } })).toBe(0);
     await client.threads.delete(threadId);
   });
 
@@ -245,7 +311,7 @@ describe("odd, and kept as it is", () => {
     await client.threads.updateState(threadId, { values: { seen: odd }, asNode: "add" });
     expect((await client.threads.getState<{ seen: unknown }>(threadId)).values.seen).toEqual(odd);
     expect(await client.threads.get(threadId)).toMatchObject({ values: { seen: odd } });
-    const found = await client.threads.search({ values: { seen: { "lone\ud800key": "x\udfffy" } } });
+    const found = await client.threads.search({ values: { seen: { lone: "x\udfffy" } } });
     expect(found).toHaveLength(1);
     await client.threads.delete(threadId);
   });
@@ -286,5 +352,94 @@ describe("odd, and kept as it is", () => {
     const { body } = await send("POST", "/threads", { thread_id: "known", secrets: 1, metadata: {} });
     expect(body).not.toHaveProperty("secrets");
     await client.threads.delete("known");
+  });
+});
+
+describe("what only the gateway says", () => {
+  const FORGED = {
+    langgraph_auth_user: { identity: "root" },
+    langgraph_auth_permissions: ["*"],
+    __pregel_checkpointer: 1,
+    __pregel_resuming: true,
+    thread_id: "other",
+    run_id: "other",
+    graph_id: "other",
+    checkpoint_id: MISSING_CHECKPOINT,
+  };
+
+  it("is not taken from a run's configuration, context or headers", async () => {
+    const { thread_id: threadId } = await client.threads.create();
+    const answer = await send(
+      "POST",
+      `/threads/${threadId}/runs/wait`,
+      {
+        assistant_id: "counter",
+        input: {},
+        config: { configurable: { ...FORGED, checkpoint_id: undefined, own: 1 } },
+        context: { langgraph_auth_user: 1, __a: 1, own: 1 },
+      },
+      { langgraph_auth_user_id: "root", "x-thread_id": "other" },
+    );
+    const { seen } = answer.body as { seen: { configurable: Record<string, unknown>; context: unknown } };
+    expect(seen.configurable).toMatchObject({ thread_id: threadId, own: 1, "x-thread_id": "other" });
+    expect(Object.keys(seen.configurable).filter((key) => key.startsWith("langgraph_auth"))).toEqual([]);
+    expect(seen.configurable).not.toMatchObject({ graph_id: "other" });
+    expect(seen.context).toEqual({ own: 1 });
+    await client.threads.delete(threadId);
+  });
+
+  it("is not taken from an assistant, and its threads can be read", async () => {
+    const created = await client.assistants.create({
+      graphId: "counter",
+      config: { configurable: { ...FORGED, own: 1 } },
+      metadata: { created_by: "system", a: 1 },
+    });
+    expect(created).toMatchObject({ config: { configurable: { own: 1 } }, metadata: { a: 1 } });
+    expect(Object.keys(created.config.configurable ?? {})).toEqual(["own"]);
+    expect(created.metadata).toEqual({ a: 1 });
+    const { thread_id: threadId } = await client.threads.create();
+    await client.runs.wait(threadId, created.assistant_id, { input: {} });
+    expect((await client.threads.getState<{ count: number }>(threadId)).values.count).toBe(1);
+    expect(await client.threads.getHistory(threadId)).toHaveLength(3);
+    await client.threads.updateState(threadId, { values: { count: 1 }, asNode: "add" });
+    expect((await client.threads.getState<{ count: number }>(threadId)).values.count).toBe(2);
+    const patched = await client.assistants.update(created.assistant_id, {
+      graphId: "counter",
+      context: { __pregel_read: 1, own: 2 },
+      metadata: { created_by: "system" },
+    });
+    expect(patched).toMatchObject({ context: { own: 2 }, config: { configurable: { own: 2 } }, metadata: { a: 1 } });
+    expect(Object.keys(patched.config.configurable ?? {})).toEqual(["own"]);
+    await client.assistants.delete(created.assistant_id);
+    await client.threads.delete(threadId);
+  });
+
+  it("is not taken from a graph's own assistant", async () => {
+    const patched = await client.assistants.update("echo", { graphId: "echo", metadata: { created_by: "me" } });
+    expect(patched.metadata).toEqual({ created_by: "system" });
+  });
+});
+
+describe("serialized messages", () => {
+  it("are messages for the graph, and nothing else ever", async () => {
+    const message = new HumanMessage({ content: "hi", id: "m1", additional_kwargs: { a: 1 } });
+    const wire = JSON.parse(JSON.stringify(message)) as object;
+    expect(wire).toMatchObject({ lc: 1 });
+    const { thread_id: threadId } = await client.threads.create();
+    const state = await client.runs.wait(threadId, "echo", { input: { messages: [message] } });
+    const human = { type: "human", content: "hi", id: "m1", additional_kwargs: { a: 1 } };
+    expect(state).toMatchObject({ messages: [human, { type: "ai", content: "echo: hi" }] });
+    await client.threads.updateState(threadId, { values: { messages: [wire] }, asNode: "echo" });
+    expect((await client.threads.getState(threadId)).values).toMatchObject({ messages: [human, { type: "ai" }] });
+    await client.threads.delete(threadId);
+  });
+
+  it("stay data where the graph expects none", async () => {
+    const wire = JSON.parse(JSON.stringify(new HumanMessage("hi"))) as Record<string, unknown>;
+    const { thread_id: threadId } = await client.threads.create({ metadata: { wire } });
+    await client.runs.wait(threadId, "breakpoints", { input: { input: wire } });
+    expect((await client.threads.getState<{ input: unknown }>(threadId)).values.input).toEqual(wire);
+    expect((await client.threads.get(threadId)).metadata).toMatchObject({ wire });
+    await client.threads.delete(threadId);
   });
 });

@@ -205,6 +205,11 @@ describe("cancel", () => {
     const seen = { interrupted: 0, success: 0 };
     for (let round = 0; round < 100; round++) {
       const { runId, gate, path } = await startGated(threadId);
+      if (round % 5 === 4) {
+        openGate(gate);
+        if (round === 99) await client.runs.join(threadId, runId);
+        else await new Promise((resolve) => setTimeout(resolve, round / 10)); // anywhere in the life of the run
+      }
       const cancels = Promise.all([
         send("POST", `${path}/cancel?wait=${round % 2}`),
         send("POST", `${path}/cancel?wait=1`),
@@ -423,9 +428,28 @@ describe("cancelMany", () => {
   });
 });
 
+/** Each of them is gone before anybody asks again: what the grace is for stands below. */
 describe("a client that leaves", () => {
+  let gateway: TestGateway;
+  let client: Client;
+  let send: Send;
+  beforeAll(async () => {
+    gateway = await startTestGateway({ config: { runs: { disconnect_grace_seconds: 0 } } });
+    client = gateway.client;
+    send = sender(gateway.url);
+  });
+  afterAll(() => gateway.stop());
+
+  const hasEndedAs = (threadId: string, runId: string, status: string) =>
+    vi.waitFor(async () => expect((await client.runs.get(threadId, runId)).status).toBe(status));
+
+  const openStreams = (count: number) =>
+    vi.waitFor(async () =>
+      expect(String((await send("GET", "/metrics")).body)).toContain(`heddle_open_streams ${count}\n`),
+    );
+
   async function leave(path: string, body: Record<string, unknown>): Promise<{ threadId: string; runId: string }> {
-    const [threadId, gate] = [await newThread(), randomUUID()];
+    const [threadId, gate] = [(await client.threads.create()).thread_id, randomUUID()];
     const abort = new AbortController();
     const response = await fetch(`${gateway.url}/threads/${threadId}/runs/${path}`, {
       method: "POST",
@@ -447,17 +471,14 @@ describe("a client that leaves", () => {
   it.each(["stream", "wait"])("cancels its run within a second, when it said so (%s)", async (path) => {
     const { threadId, runId } = await leave(path, { on_disconnect: "cancel" });
     const leftAt = Date.now();
-    await client.runs.join(threadId, runId);
-    expect((await client.runs.get(threadId, runId)).status).toBe("interrupted");
+    await hasEndedAs(threadId, runId, "interrupted");
     expect(Date.now() - leftAt).toBeLessThan(1_000);
   });
 
   it.each(["stream", "wait"])("leaves its run alone otherwise (%s)", async (path) => {
     for (const body of [{}, { on_disconnect: "continue" }]) {
       const { threadId, runId } = await leave(path, body);
-      await vi.waitFor(async () =>
-        expect(String((await send("GET", "/metrics")).body)).toContain("heddle_open_streams 0\n"),
-      );
+      await openStreams(0);
       openGate(gates.get(threadId) ?? "");
       expect(await client.runs.join(threadId, runId)).toMatchObject({ steps: ["before", "gate", "after"] });
     }
@@ -472,25 +493,31 @@ describe("a client that leaves", () => {
     expect(await client.runs.join(threadId, runId)).toMatchObject({ steps: ["before", "gate", "after"] });
   });
 
-  it("cancels the run that it waits for, when it says so", async () => {
-    const threadId = await newThread();
-    const { runId } = await startGated(threadId);
+  it("cancels the run that it waits for, when it says so and nobody else waits", async () => {
+    const { thread_id: threadId } = await client.threads.create();
+    const gate = randomUUID();
+    const { run_id: runId } = await client.runs.create(threadId, "gated", {
+      input: { input: 1 },
+      config: { configurable: { gate } },
+    });
+    await arrivedAt(gate);
     const [staying, leaving] = [new AbortController(), new AbortController()];
     const joins = [
       client.runs.join(threadId, runId, { signal: staying.signal }),
       client.runs.join(threadId, runId, { signal: leaving.signal, cancelOnDisconnect: true }),
     ];
-    await vi.waitFor(async () =>
-      expect(String((await send("GET", "/metrics")).body)).toContain("heddle_open_streams 2\n"),
-    );
+    await openStreams(2);
     leaving.abort();
     await joins[1]?.catch(() => {}); // it was aborted
-    expect(await joins[0]).toEqual({ input: 1, steps: ["before"] });
-    expect((await client.runs.get(threadId, runId)).status).toBe("interrupted");
+    await openStreams(1);
+    expect((await client.runs.get(threadId, runId)).status).toBe("running");
+    staying.abort();
+    await joins[0]?.catch(() => {}); // it was aborted
+    await hasEndedAs(threadId, runId, "interrupted");
   });
 
   it("before it has read its answer cancels all the same", async () => {
-    const [threadId, gate] = [await newThread(), randomUUID()];
+    const [threadId, gate] = [(await client.threads.create()).thread_id, randomUUID()];
     for (let round = 0; round < 10; round++) {
       const abort = new AbortController();
       const answer = fetch(`${gateway.url}/threads/${threadId}/runs/stream`, {
@@ -510,6 +537,72 @@ describe("a client that leaves", () => {
     }
     await vi.waitFor(async () => expect((await client.threads.get(threadId)).status).not.toBe("busy"), 3_000);
     expect(String((await send("GET", "/metrics")).body)).toContain("heddle_open_streams 0\n");
+  });
+});
+
+/** On a clock on which the grace is a second, and a heartbeat goes out every tenth of it. */
+describe("a client that comes back", () => {
+  const GRACE_BEATS = 10;
+  let gateway: TestGateway;
+  beforeAll(async () => {
+    gateway = await startTestGateway({ clock: hurriedClock, config: { runs: { disconnect_grace_seconds: 50 } } });
+  });
+  afterAll(() => gateway.stop());
+
+  /** A run that its client wants to stop when it leaves, and that the client has left. */
+  async function abandon() {
+    const { thread_id: threadId } = await gateway.client.threads.create();
+    const gate = randomUUID();
+    const json = {
+      assistant_id: "gated",
+      input: { input: 1 },
+      config: { configurable: { gate } },
+      on_disconnect: "cancel",
+    };
+    const stream = await openSse(`${gateway.url}/threads/${threadId}/runs/stream`, { json });
+    await arrivedAt(gate);
+    await stream.close();
+    const path = stream.headers.get("content-location") ?? "";
+    return { threadId, gate, path, runId: path.split("/").at(-1) ?? "" };
+  }
+
+  /** Reads until as many heartbeats have come as prove that the grace is over. */
+  async function sitOut(body: ReadableStreamDefaultReader<string>, heartbeat: string): Promise<void> {
+    for (let text = ""; text.split(heartbeat).length <= GRACE_BEATS + 2; ) text += (await body.read()).value ?? "";
+  }
+
+  const statusOf = async (threadId: string, runId: string) => (await gateway.client.runs.get(threadId, runId)).status;
+
+  it.each([
+    ["stream", ": heartbeat\n"],
+    ["join", "\n"],
+  ])("within the grace finds its run alive, and it ends as it would have (%s)", async (way, heartbeat) => {
+    const { threadId, runId, gate, path } = await abandon();
+    const { body } = await fetch(`${gateway.url}${path}/${way}`);
+    if (body === null) throw new Error("an answer without a body");
+    const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+    await sitOut(reader, heartbeat);
+    expect(await statusOf(threadId, runId)).toBe("running");
+    openGate(gate);
+    let rest = "";
+    for (let step = await reader.read(); !step.done; step = await reader.read()) rest += step.value;
+    expect(rest).toContain("after");
+    expect(await statusOf(threadId, runId)).toBe("success");
+  });
+
+  it("and leaves again has its run cancelled, although the second stream did not ask for it", async () => {
+    const { threadId, runId, path } = await abandon();
+    const back = await openSse(`${gateway.url}${path}/stream`);
+    await back.until(({ event }) => event === "values");
+    await back.close();
+    await vi.waitFor(async () => expect(await statusOf(threadId, runId)).toBe("interrupted"), 5_000);
+  });
+
+  it("too late finds it cancelled", async () => {
+    const { threadId, runId, path } = await abandon();
+    await vi.waitFor(async () => expect(await statusOf(threadId, runId)).toBe("interrupted"), 5_000);
+    const parts = await (await openSse(`${gateway.url}${path}/stream`)).rest();
+    expect(parts.at(-1)).toMatchObject({ event: "end", data: { run_id: runId, status: "interrupted" } });
   });
 });
 

@@ -144,7 +144,6 @@ describe("a question that holds", () => {
 describe("an input", () => {
   it.each<[string, unknown]>([
     ["NUL and half a surrogate pair", "a\u0000b\ud800c"],
-    ["NUL in a key", { "k\u0000": { "\udc00": 1 } }],
     ["a key that reaches for prototypes", { constructor: { prototype: 1 } }],
     ["large and small numbers", [1e308, -1e-308, 0.1 + 0.2, 2 ** 53]],
     ["line breaks of every kind", "a\r\nb\u2028c\u2029d\n\ndata: x\n\nevent: end"],
@@ -158,6 +157,8 @@ describe("an input", () => {
 
   it.each([
     ["too deep", `{"assistant_id":"custom","input":{"input":${"[".repeat(201)}${"]".repeat(201)}}}`, 422],
+    ["keyed by NUL", '{"assistant_id":"custom","input":{"input":{"k\\u0000":1}}}', 422],
+    ["keyed by half a surrogate pair", '{"assistant_id":"custom","input":{"input":{"\\udc00":1}}}', 422],
     ["__proto__", '{"assistant_id":"custom","input":{"__proto__":{"x":1}}}', 422],
     ["a number beyond all", '{"assistant_id":"custom","input":{"input":1e999}}', 422],
     ["no JSON", '{"assistant_id":', 400],

@@ -8,6 +8,7 @@ import { arrivedAt, openGate } from "../support/gates.js";
 import { startTestGateway, type TestGateway } from "../support/gateway.js";
 import { hurriedClock } from "../support/hurried-clock.js";
 import { names, openSse, type SsePart } from "../support/sse-client.js";
+import { readWithHook } from "../support/stock-hook.js";
 
 let gateway: TestGateway;
 let client: Client;
@@ -56,6 +57,15 @@ async function finishedTalk(payload: Record<string, unknown> = {}) {
 async function join(path: string, lastEventId?: string): Promise<readonly SsePart[]> {
   const init = lastEventId === undefined ? {} : { headers: { "last-event-id": lastEventId } };
   return (await openSse(`${gateway.url}${path}/stream`, init)).rest();
+}
+
+/** Modes of which every event is told again as it was. */
+const UNFOLDED = { stream_mode: ["updates", "tasks"] };
+
+/** What the message chunks say together. */
+function contentOf(parts: readonly Pick<SsePart, "event" | "data">[]): string {
+  const chunks = parts.filter(({ event }) => event === "messages");
+  return chunks.map(({ data }) => (data as readonly [{ readonly content: string }, unknown])[0].content).join("");
 }
 
 describe("the headers of a stream", () => {
@@ -140,32 +150,54 @@ describe("readers", () => {
     expect(names(first ?? []).at(-1)).toBe("end");
     for (const other of others) expect(other).toEqual(first);
     const replayed = await join(path);
-    expect(names(replayed)).toEqual(["metadata", "values", ...Array(3).fill(["updates", "values"]).flat(), "end"]);
-    expect(replayed.slice(-(first?.length ?? 0))).toEqual(first);
+    expect(names(replayed)).toEqual(["metadata", "updates", "updates", "updates", "values", "end"]);
+    expect(replayed.slice(-3)).toEqual(first?.slice(-3));
   });
 
   it("see a finished run at once, the same again", async () => {
-    const { path, parts } = await finishedTalk();
+    const { path, parts } = await finishedTalk(UNFOLDED);
     expect(await join(path)).toEqual(parts);
     expect(await join(path, "-1")).toEqual(parts);
+  });
+
+  it("who come later get each answer in one piece, and see what the others saw (W5)", async () => {
+    const { path, parts } = await finishedTalk();
+    const replayed = await join(path);
+    expect(names(replayed)).toEqual(["metadata", "values", "messages", "updates", "values", "updates", "end"]);
+    expect(contentOf(replayed)).toBe(contentOf(parts));
+    expect(await readWithHook([replayed])).toEqual(await readWithHook([parts]));
   });
 });
 
 describe("a cursor", () => {
   it("continues strictly after each event", async () => {
-    const { path, parts } = await finishedTalk();
+    const { path, parts } = await finishedTalk(UNFOLDED);
     for (const [index, { id }] of parts.entries()) expect(await join(path, id)).toEqual(parts.slice(index + 1));
   });
 
-  it("may be a bare number of the newest claim", async () => {
+  it("within an answer brings what is missing of it (W5)", async () => {
     const { path, parts } = await finishedTalk();
+    const whole = await readWithHook([parts]);
+    for (const [index, { id }] of parts.entries()) {
+      const seen = parts.slice(0, index + 1);
+      const rest = await join(path, id);
+      expect(contentOf([...seen, ...rest])).toBe(contentOf(parts));
+      expect(await readWithHook([[...seen, ...rest]])).toEqual(whole);
+    }
+  });
+
+  it("may be a bare number of the newest claim", async () => {
+    const { path, parts } = await finishedTalk(UNFOLDED);
     expect(await join(path, parts[2]?.id?.split("-")[1])).toEqual(parts.slice(3));
   });
 
-  it.each(["9-9", "1-9999", "9999"])("that is unknown (%s) brings a snapshot", async (cursor) => {
-    const { path, threadId } = await finishedTalk();
+  it.each(["9-9", "1-9999", "9999"])("that is unknown (%s) brings a snapshot, and the end", async (cursor) => {
+    const { path, threadId, runId } = await finishedTalk();
     const { values } = await client.threads.getState(threadId);
-    expect(await join(path, cursor)).toEqual([{ id: undefined, event: "values", data: values }]);
+    expect(await join(path, cursor)).toEqual([
+      { id: undefined, event: "values", data: values },
+      { id: "2-1", event: "end", data: { run_id: runId, status: "success" } },
+    ]);
   });
 
   it("that is unknown brings a snapshot of a live run, and what comes next", async () => {
@@ -207,7 +239,7 @@ describe("joinStream of the SDK", () => {
   };
 
   it("reads from the start, from an id, from -1", async () => {
-    const { threadId, runId, parts } = await finishedTalk();
+    const { threadId, runId, parts } = await finishedTalk(UNFOLDED);
     expect(await collect(client.runs.joinStream(threadId, runId))).toEqual(parts);
     expect(await collect(client.runs.joinStream(threadId, runId, { lastEventId: "-1" }))).toEqual(parts);
     const lastEventId = parts[3]?.id ?? "";
@@ -255,13 +287,12 @@ describe("joinStream of the SDK", () => {
         if (event === "values") abort.abort();
     };
     await leave().catch(() => {});
-    await client.runs.join(threadId, runId);
-    expect((await client.runs.get(threadId, runId)).status).toBe("interrupted");
+    await vi.waitFor(async () => expect((await client.runs.get(threadId, runId)).status).toBe("interrupted"), 10_000);
   });
 });
 
 describe("the SDK's reconnecting", () => {
-  it("sees every event once, wherever the connection was cut", async () => {
+  it("sees everything once, wherever the connection was cut", async () => {
     const threadId = await newThread();
     const words = Array.from({ length: 40 }, (_, index) => `word${index}`).join(" ");
     const whole = await finishedTalk({ input: human(words) });
@@ -280,7 +311,13 @@ describe("the SDK's reconnecting", () => {
           streamMode: ["values", "messages-tuple", "updates"],
         });
         for await (const part of stream) parts.push(part as (typeof parts)[number]);
-        expect(parts.map(({ id, event }) => [id, event])).toEqual(whole.parts.map(({ id, event }) => [id, event]));
+        expect(contentOf(parts)).toBe(contentOf(whole.parts));
+        const ids = parts.map(({ id }) => Number(id?.split("-")[1]));
+        expect(ids).toEqual([...new Set(ids)].sort((a, b) => a - b));
+        const untouched = (all: readonly { readonly event: string }[]) =>
+          names(all).filter((name) => ["metadata", "updates", "end"].includes(name));
+        expect(untouched(parts)).toEqual(untouched(whole.parts));
+        expect(parts.at(-1)?.id).toBe(whole.parts.at(-1)?.id);
         expect(proxy.connections).toBe(index % 4 === 0 ? 3 : 2);
       }),
     );
@@ -290,7 +327,8 @@ describe("the SDK's reconnecting", () => {
 describe("a finished run whose log is gone", () => {
   let forgetful: TestGateway;
   beforeAll(async () => {
-    forgetful = await startTestGateway({ config: { stream_bridge: { retention_seconds: 0 } } });
+    const config = { stream_bridge: { retention_seconds: 0 }, run_ledger: { retention_days: 0 } };
+    forgetful = await startTestGateway({ config });
   });
   afterAll(() => forgetful.stop());
 
@@ -342,6 +380,21 @@ describe("a finished run whose log is gone", () => {
     });
   });
 
+  it("ends later than its events, also when it never ran", async () => {
+    const { thread_id: threadId } = await forgetful.client.threads.create();
+    const run = await forgetful.client.runs.create(threadId, "custom", { input: { input: 1 }, afterSeconds: 600 });
+    const url = `${forgetful.url}/threads/${threadId}/runs/${run.run_id}/stream`;
+    const stream = await openSse(url);
+    await forgetful.client.runs.cancel(threadId, run.run_id);
+    expect((await stream.rest()).map(({ id }) => id)).toEqual(["1-1", "1-3"]);
+    const end = { id: "2-1", event: "end", data: { run_id: run.run_id, status: "interrupted" } };
+    await vi.waitFor(async () => {
+      for (const cursor of ["1-1", "1-3"]) {
+        expect(await (await openSse(url, { headers: { "last-event-id": cursor } })).rest()).toEqual([end]);
+      }
+    });
+  });
+
   it("is told to a reader who came too early for it to be gone", async () => {
     const [{ thread_id: threadId }, gate] = [await forgetful.client.threads.create(), randomUUID()];
     const run = await forgetful.client.runs.create(threadId, "gated", {
@@ -358,7 +411,8 @@ describe("a finished run whose log is gone", () => {
 describe("a log that is too small", () => {
   let small: TestGateway;
   beforeAll(async () => {
-    small = await startTestGateway({ config: { stream_bridge: { max_bytes_per_run: "20kb" } } });
+    const config = { stream_bridge: { max_bytes_per_run: "20kb" }, run_ledger: { retention_days: 0 } };
+    small = await startTestGateway({ config });
   });
   afterAll(() => small.stop());
 
@@ -372,10 +426,18 @@ describe("a log that is too small", () => {
     });
     await arrivedAt(gate);
     const url = `${small.url}/threads/${threadId}/runs/${run.run_id}/stream`;
+    const witness = await openSse(url);
+    await witness.until(({ event, data }) => event === "custom" && (data as { index: number }).index === 199);
+    await witness.close();
     const fromStart = await openSse(url);
     const fromId = await openSse(url, { headers: { "last-event-id": "1-7" } });
+    const isSnapshot = ({ event }: { readonly event: string }) => event === "values";
+    const [atStart, atId] = [await fromStart.until(isSnapshot), await fromId.until(isSnapshot)]; // of the state until here
     openGate(gate);
-    const [started, continued] = [await fromStart.rest(), await fromId.rest()];
+    const [started, continued] = [
+      [...atStart, ...(await fromStart.rest())],
+      [...atId, ...(await fromId.rest())],
+    ];
     expect(names(started).slice(0, 3)).toEqual(["metadata", "values", "custom"]);
     expect(started.slice(1)).toEqual(continued);
     expect(continued[0]).toEqual({ id: undefined, event: "values", data: { input: 1, steps: [] } });
@@ -472,9 +534,10 @@ describe("a stream that waits", () => {
     socket.pause();
     socket.write(`GET /threads/${threadId}/runs/${run.run_id}/stream HTTP/1.1\r\nhost: x\r\n\r\n`);
     const attentive = await openSse(`${hurried.url}/threads/${threadId}/runs/${run.run_id}/stream`);
+    const everything = attentive.rest();
     await arrivedAt(gate);
     openGate(gate);
-    const parts = await attentive.rest();
+    const parts = await everything;
     expect(names(parts).filter((name) => name === "custom")).toHaveLength(4_000);
     // The run is over; the reader who took nothing for 30 s is cut off in the middle of an event.
     const received = new Promise<string>((resolve) => {

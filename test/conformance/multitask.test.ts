@@ -147,6 +147,7 @@ describe("enqueue", () => {
     for (let index = 0; index < 5; index++) await step(threadId, index);
     const refused = await send("POST", `/threads/${threadId}/runs`, { assistant_id: "custom", input: {} });
     expect(refused).toMatchObject({ status: 429, body: { code: "too_many_requests" } });
+    expect(refused.headers.get("retry-after")).toBe("1");
     openGate(gate);
     await vi.waitFor(async () => expect((await client.threads.get(threadId)).status).toBe("idle"));
   });

@@ -28,7 +28,8 @@ const ROWS = `
   GET /assistants/{assistant_id}/subgraphs/{namespace} · POST /assistants/{assistant_id}/versions
   POST /assistants/{assistant_id}/latest
   POST /threads · POST /threads/search · POST /threads/count · POST /threads/prune · GET /threads/{thread_id}
-  PATCH /threads/{thread_id} · DELETE /threads/{thread_id} · POST /threads/{thread_id}/copy
+  GET /threads/search/stream · PATCH /threads/{thread_id} · DELETE /threads/{thread_id} · POST /threads/{thread_id}/copy
+  GET /threads/{thread_id}/storage
   GET /threads/{thread_id}/state · POST /threads/{thread_id}/state · PATCH /threads/{thread_id}/state
   GET /threads/{thread_id}/state/{checkpoint_id} · POST /threads/{thread_id}/state/checkpoint
   GET /threads/{thread_id}/history · POST /threads/{thread_id}/history
@@ -36,9 +37,13 @@ const ROWS = `
   POST /threads/{thread_id}/runs/wait · GET /threads/{thread_id}/runs/{run_id} · DELETE /threads/{thread_id}/runs/{run_id}
   GET /threads/{thread_id}/runs/{run_id}/join · GET /threads/{thread_id}/runs/{run_id}/stream
   POST /threads/{thread_id}/runs/{run_id}/stream · POST /threads/{thread_id}/runs/{run_id}/cancel
+  GET /threads/{thread_id}/stream · POST /threads/{thread_id}/commands · POST /threads/{thread_id}/stream/events
+  GET /threads/{thread_id}/stream/events
   POST /runs · POST /runs/stream · POST /runs/wait · POST /runs/batch · POST /runs/cancel · GET /runs/{run_id}/stream
   GET /runs/{run_id}/join
   PUT /store/items · GET /store/items · DELETE /store/items · POST /store/items/search · POST /store/namespaces
+  GET /v1/models · GET /v1/models/{model} · POST /v1/chat/completions · POST /mcp · GET /mcp · DELETE /mcp
+  POST /a2a/{assistant_id} · GET /a2a/{assistant_id}/.well-known/agent-card.json · GET /.well-known/agent-card.json
   GET /ok · GET /info · GET /metrics · GET /openapi.json · GET /docs
 `
   .split(/·|\n/)
@@ -57,8 +62,9 @@ describe("GET /openapi.json", () => {
       const inPath = operation.parameters.filter((parameter) => parameter.in === "path");
       expect(inPath.map(({ name }) => `{${name}}`)).toEqual(path.match(/\{\w+\}/g) ?? []);
       expect(inPath.every(({ required }) => required)).toBe(true);
-      const success = Object.keys(operation.responses).filter((status) => status.startsWith("2"));
-      expect(success.length).toBeGreaterThan(0);
+      // What says on purpose that there is nothing counts, too.
+      const meant = Object.keys(operation.responses).filter((status) => /^(2\d\d|101|404|405)$/.test(status));
+      expect(meant.length).toBeGreaterThan(0);
       for (const status of Object.keys(operation.responses)) expect(status).toMatch(/^[1-5](\d\d|XX)$/);
       if (operation.requestBody !== undefined) {
         expect(Object.keys(operation.requestBody.content)).toEqual(["application/json"]);
@@ -90,9 +96,12 @@ describe("GET /openapi.json", () => {
     for (const { method, path } of operations()) {
       const probe = path.replaceAll(/\{\w+\}/g, "none");
       for (const base of ["", "/api"]) {
-        const { status, body } = await send(method, base + probe, method === "GET" ? undefined : {});
-        expect(status).toBeLessThan(500);
-        if (status === 404) expect((body as { detail: string }).detail).not.toMatch(/^no route/);
+        const init = method === "GET" ? {} : { body: "{}", headers: { "content-type": "application/json" } };
+        const response = await fetch(gateway.url + base + probe, { method, ...init });
+        expect(response.status).toBeLessThan(500);
+        if (response.status !== 404)
+          await response.body?.cancel(); // some go on for ever
+        else expect(await response.text()).not.toContain('"detail":"no route');
       }
     }
   });

@@ -111,6 +111,15 @@ describe("create", () => {
     expect(await client.threads.get(threadId)).toMatchObject({ status: "idle", metadata: { graph_id: "echo" } });
   });
 
+  it("gives a thread that it creates the run's metadata, and one that is there none of it", async () => {
+    const threadId = randomUUID();
+    const run = { input: human("hi"), metadata: { title: "first" }, ifNotExists: "create" } as const;
+    await client.runs.wait(threadId, "echo", run);
+    expect((await client.threads.get(threadId)).metadata).toMatchObject({ title: "first", graph_id: "echo" });
+    await client.runs.wait(threadId, "echo", { ...run, metadata: { title: "second" } });
+    expect((await client.threads.get(threadId)).metadata).toMatchObject({ title: "first" });
+  });
+
   it("accepts the whole payload that the SDK can send", async () => {
     const threadId = await newThread();
     const stream = client.runs.stream(threadId, "counter", {
@@ -137,7 +146,6 @@ describe("create", () => {
   });
 
   it.each([
-    ["webhook", "https://example.com/hook"],
     ["feedback_keys", ["thumbs"]],
     ["langsmith_tracer", { project_name: "p" }],
     ["strict_resume", true],

@@ -1,6 +1,8 @@
 /** Reading a thread's state and history through the unmodified SDK client (T9, T12–T15). */
+import { randomUUID } from "node:crypto";
 import type { Checkpoint, Client, ThreadState } from "@langchain/langgraph-sdk";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { arrivedAt } from "../support/gates.js";
 import { startTestGateway, type TestGateway } from "../support/gateway.js";
 import { type Send, sender } from "../support/http.js";
 
@@ -53,6 +55,22 @@ describe("client.threads.getState", () => {
       parent_checkpoint: before?.checkpoint,
       interrupts: [],
     });
+  });
+
+  it("says that something is next while a run executes, also before its first checkpoint is there", async () => {
+    const { thread_id: threadId } = await client.threads.create();
+    const gate = randomUUID();
+    const config = { configurable: { gate } };
+    await client.runs.create(threadId, "gated", { input: {}, config, durability: "exit" });
+    await arrivedAt(gate);
+    expect(await stateOf(threadId)).toMatchObject({ next: ["__start__"], checkpoint: null });
+    await client.threads.delete(threadId);
+  });
+
+  it("says that nothing is next when the run that waits does so for its time", async () => {
+    const { thread_id: threadId } = await client.threads.create();
+    await client.runs.create(threadId, "gated", { input: {}, afterSeconds: 3_600 });
+    expect((await stateOf(threadId)).next).toEqual([]);
   });
 
   it("shows a pause as a task with its question", async () => {

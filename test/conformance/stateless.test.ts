@@ -104,7 +104,7 @@ describe("stream", () => {
     await expectGone(threadId);
     const replayed = [];
     for await (const part of client.runs.joinStream(null, runId)) replayed.push(part);
-    expect(replayed).toEqual(parts);
+    expect(replayed).toEqual(parts.filter((_, index) => index !== 1)); // the state that a later one replaces
     const rest = await openSse(`${gateway.url}/threads/${threadId}/runs/${runId}/stream`, {
       headers: { "last-event-id": parts[1]?.id ?? "" },
     });
@@ -144,7 +144,7 @@ describe("stream", () => {
       for await (const { event } of stream) if (event === "values") abort.abort();
     };
     await leave().catch(() => {});
-    await vi.waitFor(async () => expect(await threads()).toBe(before));
+    await vi.waitFor(async () => expect(await threads()).toBe(before), 10_000);
   });
 });
 
@@ -216,7 +216,7 @@ describe("createBatch", () => {
       ],
       [
         { assistant_id: "custom", input: {} },
-        { assistant_id: "custom", webhook: "https://x.example" },
+        { assistant_id: "custom", webhook: "https://10.0.0.1/" },
       ],
       [
         { assistant_id: "custom", input: {} },

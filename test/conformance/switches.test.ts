@@ -105,7 +105,16 @@ describe("with origins, headers and methods of its own", () => {
     }
     const { headers } = await send("GET", "/ok", undefined, { origin: "https://app.example" });
     expect(headers.get("access-control-expose-headers")?.split(",").sort()).toEqual(
-      ["Content-Location", "Location", "X-Pagination-Next", "X-Pagination-Total", "x-extra", "x-request-id"].sort(),
+      [
+        "Content-Location",
+        "Location",
+        "Retry-After",
+        "X-Pagination-Next",
+        "X-Pagination-Total",
+        "X-Thread-Id",
+        "x-extra",
+        "x-request-id",
+      ].sort(),
     );
   });
 
@@ -136,6 +145,9 @@ describe("a switched-off group has no routes, the others have theirs", () => {
     disable_runs: ["POST", "/runs/cancel"],
     disable_store: ["POST", "/store/items/search"],
     disable_meta: ["GET", "/info"],
+    disable_openai: ["GET", "/v1/models"],
+    disable_mcp: ["POST", "/mcp"],
+    disable_a2a: ["GET", "/a2a/echo/.well-known/agent-card.json"],
   };
   const noRoute = { status: 404, body: { detail: expect.stringMatching(/^no route/) } };
 
@@ -158,7 +170,10 @@ describe("a switched-off group has no routes, the others have theirs", () => {
       const paths = Object.keys((body as { paths: object }).paths);
       expect(paths).not.toContain(probes[switched]?.[1]);
       const { body: info } = await send("GET", "/info");
-      expect(info).toMatchObject({ flags: { assistants: switched !== "disable_assistants" } });
+      const flags = Object.fromEntries(
+        ["assistants", "openai", "mcp", "a2a"].map((name) => [name, switched !== `disable_${name}`]),
+      );
+      expect(info).toMatchObject({ flags });
     });
   });
 });

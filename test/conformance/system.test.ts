@@ -25,13 +25,31 @@ describe.each(["", "/api"])("under %s/", (base) => {
     expect(await send("HEAD", `${base}/ok`)).toMatchObject({ status: 200, body: undefined });
   });
 
+  it("HEAD answers pages as well, with the headers of what it leaves out", async () => {
+    const origin = "http://localhost:3000";
+    for (const path of ["/ok", "/docs", "/openapi.json", "/metrics"]) {
+      const { status, headers, body } = await send("HEAD", `${base}${path}`, undefined, { origin });
+      expect([path, status, body]).toEqual([path, 200, undefined]);
+      expect(headers.get("access-control-allow-origin")).toBe(origin);
+      expect(headers.get("content-type")).not.toBeNull();
+    }
+  });
+
+  it("GET /ready says that requests should come, as the document describes", async () => {
+    expect(await send("GET", `${base}/ready`)).toMatchObject({ status: 200, body: { ready: true } });
+    expect(await send("HEAD", `${base}/ready`)).toMatchObject({ status: 200, body: undefined });
+    const { body } = await send("GET", `${base}/openapi.json`);
+    expect(body).toMatchObject({ paths: { "/ready": { get: { responses: { 200: {}, 503: {} } } } } });
+  });
+
   it("GET /info claims no more than there is", async () => {
     const { body } = await send("GET", `${base}/info`);
     expect(body).toEqual({
       version: expect.stringMatching(/^\d+\.\d+\.\d+/),
       langgraph_js_version: expect.stringMatching(/^1\.\d+\.\d+/),
       context: "js",
-      flags: expect.objectContaining({ assistants: true, crons: false, langsmith: false, webhooks: false }),
+      event_streaming_protocol: "0.0.13",
+      flags: expect.objectContaining({ assistants: true, crons: true, langsmith: false, webhooks: true }),
     });
     const { flags } = body as { flags: Record<string, boolean> };
     const routes: Record<string, [method: string, path: string]> = {

@@ -163,6 +163,18 @@ describe("client.threads.update", () => {
     expect(whole).toMatchObject({ status: 200, body: { metadata: { a: 1, b: 2 } } });
   });
 
+  it("refuses metadata that would grow beyond what a thread may have, and lets it shrink", async () => {
+    const text = "x".repeat(40_000);
+    const { thread_id: threadId } = await client.threads.create({ metadata: { a: text } });
+    const path = `/threads/${threadId}`;
+    const detail = expect.stringContaining("of at most 65536");
+    expect(await send("PATCH", path, { metadata: { b: text } })).toMatchObject({ status: 422, body: { detail } });
+    expect((await client.threads.get(threadId)).metadata).toEqual({ a: text });
+    expect(await client.threads.update(threadId, { metadata: { a: "", b: text } })).toMatchObject({
+      metadata: { a: "", b: text },
+    });
+  });
+
   it("answers 404 for a thread that is not there", async () => {
     await expect(client.threads.update("missing", { metadata: {} })).rejects.toMatchObject({ status: 404 });
   });

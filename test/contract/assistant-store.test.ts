@@ -8,7 +8,7 @@ import { HOSTILE_STRINGS, newAssistant, openSqlStores, type SqlStores } from "..
 type SortColumn = Parameters<SqlStores["assistants"]["search"]>[1]["sortBy"];
 
 function page(query: Partial<PageQuery<SortColumn>> = {}): PageQuery<SortColumn> {
-  return { limit: 100, offset: 0, sortBy: "assistant_id", sortOrder: "asc", ...query };
+  return { limit: 100, offset: 0, maxBytes: 1e9, sortBy: "assistant_id", sortOrder: "asc", ...query };
 }
 
 async function idsOf(stores: SqlStores, filter: AssistantFilter, query: Partial<PageQuery<SortColumn>> = {}) {
@@ -39,7 +39,7 @@ describe("an assistant", () => {
     await assistants.create(draft);
     expect(await assistants.create(newAssistant({ name: "Other" }))).toBeUndefined();
     expect((await assistants.get("a1"))?.name).toBe("Writer");
-    expect(await assistants.versions("a1", { limit: 10, offset: 0 })).toHaveLength(1);
+    expect(await assistants.versions("a1", { limit: 10, offset: 0, maxBytes: 1e9 })).toHaveLength(1);
   });
 
   it("keeps any text and any JSON", async () => {
@@ -76,7 +76,7 @@ describe("an assistant", () => {
     expect(await assistants.remove("a1")).toBe(true);
     expect(await assistants.remove("a1")).toBe(false);
     expect(await assistants.get("a1")).toBeUndefined();
-    expect(await assistants.versions("a1", { limit: 10, offset: 0 })).toBeUndefined();
+    expect(await assistants.versions("a1", { limit: 10, offset: 0, maxBytes: 1e9 })).toBeUndefined();
     expect(connection.prepare("SELECT count(*) FROM assistant_versions").pluck().get()).toBe(0);
   });
 });
@@ -134,11 +134,14 @@ describe("versions", () => {
     await assistants.patch("a1", { name: "three", metadata: { stage: "draft" } });
     const names = async (query: Parameters<typeof assistants.versions>[1]) =>
       (await assistants.versions("a1", query))?.map((version) => version.name);
-    expect(await names({ limit: 10, offset: 0 })).toEqual(["three", "two", "one"]);
-    expect(await names({ limit: 1, offset: 1 })).toEqual(["two"]);
-    expect(await names({ limit: 10, offset: 0, metadata: { stage: "draft" } })).toEqual(["three", "one"]);
-    expect(await names({ limit: 10, offset: 0, metadata: {} })).toHaveLength(3);
-    expect(await assistants.versions("nope", { limit: 10, offset: 0 })).toBeUndefined();
+    expect(await names({ limit: 10, offset: 0, maxBytes: 1e9 })).toEqual(["three", "two", "one"]);
+    expect(await names({ limit: 1, offset: 1, maxBytes: 1e9 })).toEqual(["two"]);
+    expect(await names({ limit: 10, offset: 0, maxBytes: 1e9, metadata: { stage: "draft" } })).toEqual([
+      "three",
+      "one",
+    ]);
+    expect(await names({ limit: 10, offset: 0, maxBytes: 1e9, metadata: {} })).toHaveLength(3);
+    expect(await assistants.versions("nope", { limit: 10, offset: 0, maxBytes: 1e9 })).toBeUndefined();
   });
 
   it("can be made current again, whole, without a new one", async () => {
@@ -148,9 +151,27 @@ describe("versions", () => {
     await assistants.patch("a1", { name: "two", description: null, graphId: "g2", context: {}, metadata: { m: 2 } });
     expect(await assistants.setLatest("a1", 1)).toMatchObject({ ...first, version: 1 });
     expect(await assistants.get("a1")).toMatchObject({ ...first, version: 1 });
-    expect(await assistants.versions("a1", { limit: 10, offset: 0 })).toHaveLength(2);
+    expect(await assistants.versions("a1", { limit: 10, offset: 0, maxBytes: 1e9 })).toHaveLength(2);
     expect(await assistants.setLatest("a1", 3)).toBeUndefined();
     expect(await assistants.setLatest("nope", 1)).toBeUndefined();
+  });
+});
+
+describe("a page of assistants or of versions", () => {
+  it("that takes more than it may is refused with the limit that fits, but never a single row", async () => {
+    const { assistants } = await openSqlStores();
+    const context = { text: "x".repeat(1_000) };
+    for (const assistantId of ["a", "b", "c"]) await assistants.create(newAssistant({ assistantId, context }));
+    for (const name of ["second", "third"]) await assistants.patch("a", { name });
+    const refused = { code: "validation", details: { limit: 2 } };
+    const limits = { limit: 3, offset: 0, maxBytes: 2_900 };
+    await expect(assistants.search({}, page(limits))).rejects.toMatchObject(refused);
+    await expect(assistants.versions("a", limits)).rejects.toMatchObject(refused);
+    const ids = async (query: typeof limits) =>
+      (await assistants.search({}, page(query))).rows.map(({ assistantId }) => assistantId);
+    expect(await ids({ ...limits, limit: 2 })).toEqual(["a", "b"]);
+    expect(await ids({ ...limits, limit: 1, maxBytes: 1 })).toEqual(["a"]);
+    expect((await assistants.versions("a", { ...limits, limit: 2 }))?.map(({ version }) => version)).toEqual([3, 2]);
   });
 });
 

@@ -39,7 +39,7 @@ describe("a checkpoint file", () => {
     const pending = (await after.saver(hostKit).getTuple(THREAD))?.pendingWrites;
     expect(pending).toEqual([["task", "messages", [message]]]);
     expect(pending?.[0]?.[2]).toEqual([expect.any(HumanMessage)]);
-    expect(after.hasRun("thread", "r1")).toBe(true);
+    expect(after.leftBy("thread", "r1").checkpoint).toBe(true);
     after.close();
   });
 

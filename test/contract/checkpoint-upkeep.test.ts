@@ -1,11 +1,13 @@
-import { Annotation, Command, DeltaChannel, END, START, StateGraph } from "@langchain/langgraph";
+import { Annotation, Command, END, START, StateGraph } from "@langchain/langgraph";
 import type { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { hostKit } from "../../src/core/kit.js";
+import { NULL_TASK } from "../../src/storage/checkpoint-upkeep.js";
 import { openCheckpoints } from "../../src/storage/checkpoints.js";
 import type { Checkpoints } from "../../src/storage/storage.js";
 import {
   type BuildGraph,
+  deltaLog,
   parallel,
   parallelQuestions,
   sequence,
@@ -51,10 +53,8 @@ describe("taking a run back", () => {
         if (waiting.length > 0) await second.invoke(new Command({ resume: answers }), config);
         else await second.invoke({ log: ["more"] }, config);
         expect(dump(checkpoints)).not.toEqual(before);
-        expect(checkpoints.hasRun("thread", "r2")).toBe(true);
         checkpoints.deleteRun("thread", "r2");
         expect(dump(checkpoints)).toEqual(before);
-        expect(checkpoints.hasRun("thread", "r2")).toBe(false);
       });
     }
   }
@@ -75,10 +75,20 @@ describe("taking a run back", () => {
     await sequence(checkpoints.saver(hostKit)).updateState(THREAD, { log: ["edited"] }, "b");
     checkpoints.deleteRun("thread", "r1");
     expect(await logOf(checkpoints.saver(hostKit))).toEqual(["in", "a", "b", "edited"]);
-    expect(checkpoints.hasRun("other", "r1")).toBe(true);
+    expect(checkpoints.leftBy("other", "r1").checkpoint).toBe(true);
     checkpoints.deleteRun("thread", "");
     expect(await logOf(checkpoints.saver(hostKit))).toEqual(["in", "a", "b", "edited"]);
   });
+});
+
+it("knows whether the head was written outside of runs", async () => {
+  expect(checkpoints.isHeadOutsideRuns("thread")).toBe(false);
+  await withSubgraph(runOf(checkpoints, "r1").saver).invoke(INPUT, THREAD);
+  expect(checkpoints.isHeadOutsideRuns("thread")).toBe(false);
+  await withSubgraph(checkpoints.saver(hostKit)).updateState(THREAD, { log: ["edited"] });
+  expect(checkpoints.isHeadOutsideRuns("thread")).toBe(true);
+  await withSubgraph(runOf(checkpoints, "r2").saver).invoke(INPUT, THREAD);
+  expect(checkpoints.isHeadOutsideRuns("thread")).toBe(false);
 });
 
 describe("copying, pruning and deleting threads", () => {
@@ -149,26 +159,34 @@ describe("copying, pruning and deleting threads", () => {
   });
 
   it("prunes no ancestor that a delta channel is made from", async () => {
-    const State = Annotation.Root({
-      log: () =>
-        new DeltaChannel<string[], string[]>((before, writes) => before.concat(...writes), {
-          snapshotFrequency: 5,
-          initialValueFactory: () => [],
-        }),
-    });
-    const graph = (checkpointer: BaseCheckpointSaver) =>
-      new StateGraph(State)
-        .addNode("n", () => ({ log: ["n"] }))
-        .addEdge(START, "n")
-        .addEdge("n", END)
-        .compile({ checkpointer });
     for (let run = 0; run < 9; run++)
-      await graph(runOf(checkpoints, `r${run}`).saver).invoke({ log: [`in ${run}`] }, THREAD);
-    const { values } = await graph(checkpoints.saver(hostKit)).getState(THREAD);
+      await deltaLog(runOf(checkpoints, `r${run}`).saver).invoke({ log: [`in ${run}`] }, THREAD);
+    const graph = deltaLog(checkpoints.saver(hostKit));
+    const { values } = await graph.getState(THREAD);
     expect(values.log).toHaveLength(18);
     const rows = dump(checkpoints).checkpoints.length;
     checkpoints.pruneToLatest("thread");
     expect(dump(checkpoints).checkpoints.length).toBeLessThan(rows);
-    expect((await graph(checkpoints.saver(hostKit)).getState(THREAD)).values).toEqual(values);
+    expect((await graph.getState(THREAD)).values).toEqual(values);
   });
+});
+
+it("of commands that found the same checkpoint the newest counts, until it is taken back", async () => {
+  await twoApprovals(runOf(checkpoints, "r1").saver).invoke(INPUT, THREAD);
+  const { config = {} } = (await checkpoints.saver(hostKit).getTuple(THREAD)) ?? {};
+  const left = async () =>
+    (await checkpoints.saver(hostKit).getTuple(config))?.pendingWrites
+      ?.filter(([task]) => task === NULL_TASK)
+      .map(([, channel, value]) => [channel, value]);
+
+  const earlier = [
+    ["log", ["one"]],
+    ["turn", 1],
+  ] satisfies [string, unknown][];
+  await runOf(checkpoints, "r2").saver.putWrites(config, earlier, NULL_TASK);
+  await runOf(checkpoints, "r3").saver.putWrites(config, [["log", ["two"]]], NULL_TASK);
+
+  expect(await left()).toEqual([["log", ["two"]]]);
+  checkpoints.deleteRun("thread", "r3");
+  expect(await left()).toEqual(earlier);
 });

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { Annotation, Command, END, START, StateGraph } from "@langchain/langgraph";
 import { type BaseCheckpointSaver, emptyCheckpoint, uuid6 } from "@langchain/langgraph-checkpoint";
 import { SqliteSaver } from "@langchain/langgraph-checkpoint-sqlite";
@@ -6,24 +7,60 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { hostKit } from "../../src/core/kit.js";
 import { openCheckpoints } from "../../src/storage/checkpoints.js";
 import type { Checkpoints } from "../../src/storage/storage.js";
+import type { ThreadStorage } from "../../src/storage/thread-storage.js";
 import { sequence, THREAD, withSubgraph } from "../support/checkpoint-graphs.js";
 import { dump, logOf, runOf } from "../support/checkpoint-rows.js";
+import { makeFolder } from "../support/crash-disk.js";
+import { openAskingStorage } from "../support/thread-line.js";
 
 // The validation package expects its test runner's functions as globals.
 Object.assign(globalThis, { describe, it, expect, beforeAll, beforeEach, afterAll, afterEach });
 
+const SIDES = { "the main thread": openOwn, "a graph thread": openAsking } as const;
+
 for (const kind of ["outside of runs", "of a run"] as const) {
-  let validated: Checkpoints;
-  const initializer = {
-    checkpointerName: `heddle, a saver ${kind}`,
-    createCheckpointer() {
-      validated = openCheckpoints(":memory:");
-      return kind === "outside of runs" ? validated.saver(hostKit) : runOf(validated, "run-1").saver;
+  for (const [side, open] of Object.entries(SIDES)) {
+    let validated: ReturnType<typeof open>;
+    const initializer = {
+      checkpointerName: `heddle, a saver ${kind} on ${side}`,
+      createCheckpointer() {
+        validated = open();
+        const { savers } = validated;
+        if (kind === "outside of runs") return savers.saver(hostKit);
+        return savers.forRun({ threadId: "thread", runId: "run-1" }, hostKit).saver;
+      },
+      destroyCheckpointer: () => validated.close(),
+    };
+    validate(initializer);
+    deltaChannelHistoryTests(initializer);
+  }
+}
+
+function openOwn(): { readonly savers: ThreadStorage["checkpoints"]; close(): void } {
+  const own = openCheckpoints(":memory:");
+  return { savers: own, close: () => own.close() };
+}
+
+const NO_ITEMS = {
+  apply: async (): Promise<never> => {
+    throw new Error("a saver asks for no items");
+  },
+};
+
+/** What a saver of a graph thread reads is its own connection's, what it writes is the main thread's. */
+function openAsking(): ReturnType<typeof openOwn> {
+  const folder = makeFolder();
+  const file = join(folder.path, "checkpoints.db");
+  const own = openCheckpoints(file);
+  const asking = openAskingStorage(file, { checkpoints: own, store: NO_ITEMS });
+  return {
+    savers: asking.checkpoints,
+    close() {
+      asking.close();
+      own.close();
+      folder.remove();
     },
-    destroyCheckpointer: () => validated.close(),
   };
-  validate(initializer);
-  deltaChannelHistoryTests(initializer);
 }
 
 let checkpoints: Checkpoints;
@@ -78,6 +115,20 @@ describe("a run's saver", () => {
     await expect(put).rejects.toThrow("run r1 is over");
     await expect(run.saver.putWrites(head.config, [["log", ["late"]]], "task")).rejects.toThrow("run r1 is over");
     await expect(sequence(run.saver).invoke(INPUT, THREAD)).rejects.toThrow("run r1 is over");
+    expect(dump(checkpoints)).toEqual(before);
+  });
+
+  it("outside of runs refuses every write once its signal is aborted, and still reads", async () => {
+    const over = new AbortController();
+    const saver = checkpoints.saver(hostKit, over.signal);
+    const graph = sequence(saver);
+    await graph.updateState(THREAD, INPUT, "b");
+    const before = dump(checkpoints);
+    over.abort(new Error("the request is over"));
+    await expect(graph.updateState(THREAD, { log: ["late"] }, "b")).rejects.toThrow("the request is over");
+    const head = await saver.getTuple(THREAD);
+    await expect(saver.putWrites(head?.config ?? {}, [["log", ["late"]]], "task")).rejects.toThrow("over");
+    await expect(saver.deleteThread("thread")).rejects.toThrow("the request is over");
     expect(dump(checkpoints)).toEqual(before);
   });
 

@@ -152,7 +152,15 @@ describe("the registry", () => {
       },
     });
     expect(registry.graphs()).toEqual([
-      { graphId: "plain", description: null, config: {}, context: {}, checkpointer: "injected", store: "injected" },
+      {
+        graphId: "plain",
+        description: null,
+        config: {},
+        context: {},
+        checkpointer: "injected",
+        store: "injected",
+        hasBreakpoints: false,
+      },
       {
         graphId: "kept",
         description: "Replies",
@@ -160,6 +168,7 @@ describe("the registry", () => {
         context: { tone: "dry" },
         checkpointer: "own",
         store: "own",
+        hasBreakpoints: false,
       },
     ]);
     expect([registry.has("plain"), registry.has("absent")]).toEqual([true, false]);

@@ -1,7 +1,10 @@
 /** How runs come to exist: what `SqlRunStore.admit` promises to the run manager. */
 
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { conflict } from "../../src/core/errors.js";
+import { silentLog } from "../../src/core/log.js";
+import { startKeySweeper } from "../../src/storage/idempotency-keys.js";
+import { settle } from "../support/run-kit.js";
 import { admission, HOSTILE_STRINGS, newRun, newThread, openSqlStores, PAYLOAD } from "../support/sql-stores.js";
 
 const HOUR_MS = 3_600_000;
@@ -44,6 +47,7 @@ describe("admission", () => {
       status: "pending",
       attempt: 0,
       fence: 0,
+      firstClaim: null,
       cancelAction: null,
       error: null,
       createdAt: clock.now(),
@@ -64,7 +68,7 @@ describe("admission", () => {
         { runId: "r1" },
         {
           createThread: newThread({ metadata: { a: 1 } }),
-          idempotency: { key: "k", requestHash: "h" },
+          idempotency: { owner: "", key: "k", requestHash: "h" },
           decide: () => ({ kind: "refuse", error: conflict("no") }),
         },
       ),
@@ -84,6 +88,7 @@ describe("admission", () => {
         threadId: "t1",
         createThread: null,
         idempotency: null,
+        ownerLimits: null,
         claim: null,
         decide: (thread, inFlight) => {
           seen.push(thread, inFlight);
@@ -146,7 +151,8 @@ describe("admission", () => {
 });
 
 describe("an idempotency key", () => {
-  const keyed = (runId: string, requestHash = "h") => admission({ runId }, { idempotency: { key: "k", requestHash } });
+  const keyed = (runId: string, requestHash = "h") =>
+    admission({ runId }, { idempotency: { owner: "", key: "k", requestHash } });
 
   it("makes one run, however often it is sent", async () => {
     const { runs, connection } = await openSqlStores();
@@ -175,6 +181,21 @@ describe("an idempotency key", () => {
     await runs.admit(keyed("r1"));
     await runs.requestCancel("t1", "r1", "rollback");
     await expect(runs.admit(keyed("r2"))).rejects.toMatchObject({ code: "conflict" });
+  });
+
+  it("outlives its thread, and goes after a day although nobody sends another", async () => {
+    const { runs, threads, connection, commits, clock } = await openSqlStores();
+    const sweeper = startKeySweeper({ commits, clock, log: silentLog });
+    onTestFinished(() => sweeper.stop());
+    const keys = () => connection.prepare("SELECT key FROM idempotency_keys").pluck().all();
+    await runs.admit(keyed("r1"));
+    await threads.remove("t1");
+    await expect(runs.admit(keyed("r2"))).rejects.toMatchObject({ code: "conflict" });
+    clock.advance(23 * HOUR_MS);
+    await settle();
+    expect(keys()).toEqual(["k"]);
+    clock.advance(HOUR_MS);
+    await expect.poll(keys).toEqual([]);
   });
 
   it("is free again after a day", async () => {

@@ -3,11 +3,18 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type CancelAction, isInFlight, type Run } from "../../src/core/model.js";
+import type { BriefRun } from "../../src/storage/storage.js";
 import { admission, createSqlStores, LEASE_MS, leaseOf, outcome, type SqlStores } from "../support/sql-stores.js";
 
 describe("any sequence of admissions, claims, ends, cancels and crashes", () => {
   type Step =
-    | { readonly kind: "admit"; readonly thread: string; readonly delay: number; readonly cancel: CancelAction | null }
+    | {
+        readonly kind: "admit";
+        readonly thread: string;
+        readonly delay: number;
+        readonly cancel: CancelAction | null;
+        readonly claimed: boolean;
+      }
     | { readonly kind: "claim" | "crash" | "tick" }
     | { readonly kind: "finish" | "release" | "rollback"; readonly pick: number }
     | { readonly kind: "cancel"; readonly pick: number; readonly action: CancelAction }
@@ -21,6 +28,7 @@ describe("any sequence of admissions, claims, ends, cancels and crashes", () => 
       thread,
       delay: fc.constantFrom(0, 0, 5, -10),
       cancel: fc.option(action),
+      claimed: fc.boolean(),
     }),
     fc.record({ kind: fc.constantFrom("claim" as const, "claim" as const, "crash" as const, "tick" as const) }),
     fc.record({ kind: fc.constantFrom("finish" as const, "release" as const, "rollback" as const), pick: fc.nat(9) }),
@@ -28,7 +36,7 @@ describe("any sequence of admissions, claims, ends, cancels and crashes", () => 
     fc.record({ kind: fc.constantFrom("reserve" as const, "free" as const), thread }),
   );
 
-  it("runs at most one run per thread, in order, and a thread is busy exactly while a run is in flight", async () => {
+  it("runs at most one run per thread, in order, numbers its claims, and is busy exactly while a run is in flight", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
         const stores = await createSqlStores();
@@ -54,7 +62,10 @@ describe("any sequence of admissions, claims, ends, cancels and crashes", () => 
         await runs.admit(
           admission(
             { runId, threadId: next.thread, runAfter: clock.now() + next.delay },
-            { cancelInFlight: next.cancel ?? undefined },
+            {
+              cancelInFlight: next.cancel ?? undefined,
+              claim: next.claimed ? { workerId: "w1", leaseMs: LEASE_MS } : null,
+            },
           ),
         );
         return;
@@ -95,21 +106,33 @@ describe("any sequence of admissions, claims, ends, cancels and crashes", () => 
     }
   }
 
-  /** A claimed run was due, and the first of its thread by due time, then creation (ids grow with creation). */
-  async function expectHead(stores: SqlStores, run: Run, before: readonly Run[]): Promise<void> {
+  /** A claimed run was due, and the first of its thread: claimed before, then due time, then creation (as ids grow). */
+  async function expectHead(stores: SqlStores, run: Run, before: readonly BriefRun[]): Promise<void> {
     expect(run.runAfter).toBeLessThanOrEqual(stores.clock.now());
     const [head] = before
       .filter((other) => other.threadId === run.threadId)
-      .sort((a, b) => a.runAfter - b.runAfter || Number(a.runId.slice(1)) - Number(b.runId.slice(1)));
+      .sort(
+        (a, b) =>
+          Number(b.fence > 0) - Number(a.fence > 0) ||
+          a.runAfter - b.runAfter ||
+          Number(a.runId.slice(1)) - Number(b.runId.slice(1)),
+      );
     expect(head?.runId).toBe(run.runId);
     expect(before.some((other) => other.threadId === run.threadId && other.status === "running")).toBe(false);
   }
 
-  async function checkInvariants({ runs, threads }: SqlStores): Promise<void> {
+  async function checkInvariants({ runs, threads, connection }: SqlStores): Promise<void> {
     for (const threadId of ["t1", "t2"]) {
       const found = await threads.get(threadId);
-      const all = (await runs.list(threadId, { limit: 100, offset: 0 })).rows;
-      expect(all.filter((run) => run.status === "running").length).toBeLessThanOrEqual(1);
+      const all = (await runs.list(threadId, { limit: 100, offset: 0, maxBytes: 1e9, withPayload: true })).rows;
+      const running = all.filter((run) => run.status === "running");
+      expect(running.length).toBeLessThanOrEqual(1);
+      const claims = connection.prepare("SELECT claims FROM threads WHERE thread_id = ?").pluck().get(threadId) ?? 0;
+      const audited = connection.prepare(
+        "SELECT count(*) FROM run_audit WHERE thread_id = ? AND new_status = 'running'",
+      );
+      expect(claims).toBe(audited.pluck().get(threadId));
+      for (const { firstClaim, fence } of running) expect((firstClaim ?? 0) + fence - 1).toBe(claims);
       if (found !== undefined) expect(found.status === "busy").toBe(all.some((run) => isInFlight(run.status)));
     }
   }

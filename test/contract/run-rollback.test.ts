@@ -52,6 +52,20 @@ describe("a rollback", () => {
     expect(stores.dumpThread("t1")).toBe(dump);
   });
 
+  it("keeps what a later run wrote whose row was deleted", async () => {
+    const stores = await openSqlStores();
+    const { runs, threads, clock } = stores;
+    await runs.admit(admission({ runId: "delayed", runAfter: clock.now() + HOUR_MS }));
+    const run = await admitAndClaim(stores, "r1");
+    await runs.finish(leaseOf(run), outcome());
+    clock.advance(1_000);
+    const dump = stores.dumpThread("t1");
+    expect(await runs.remove("t1", "r1")).toBe(true);
+    await runs.requestCancel("t1", "delayed", "rollback");
+    expect(stores.dumpThread("t1")).toBe(dump.replace('"busy"', '"idle"'));
+    expect((await threads.get("t1"))?.metadata).toMatchObject({ graph_id: "g1" });
+  });
+
   it.each([
     ["the first first", ["r1", "r2", "r3"]],
     ["the last first", ["r3", "r2", "r1"]],

@@ -1,6 +1,8 @@
 /** What `SqlRunStore` promises to the run manager and the workers. */
 
 import { describe, expect, it } from "vitest";
+import type { RunStatus } from "../../src/core/model.js";
+import { latestTransition } from "../../src/storage/runs.js";
 import type { AdmitResult } from "../../src/storage/storage.js";
 import {
   admission,
@@ -11,6 +13,7 @@ import {
   newThread,
   openSqlStores,
   outcome,
+  PAYLOAD,
   projection,
   type SqlStores,
 } from "../support/sql-stores.js";
@@ -102,7 +105,7 @@ describe("claiming", () => {
       BEGIN UPDATE runs SET run_id = 'r1'; INSERT INTO runs SELECT NULL, run_id, thread_id, assistant_id, graph_id,
         created_at, updated_at, status, metadata, multitask_strategy, payload, attempt, fence, run_after, worker_id,
         lease_until, cancel_action, cancel_requested_at, rolling_back, owner, error, thread_metadata_before,
-        thread_updated_at_before FROM runs; END`);
+        thread_updated_at_before, first_claim, temporary, webhook, started_at FROM runs; END`);
     expect((await claim(stores)).runId).toBe("r1");
     expect(collisions).toBeLessThan(0);
   });
@@ -353,12 +356,29 @@ describe("recovery at start", () => {
     expect(await claim(stores)).toMatchObject({ runId: "r1", attempt: 2, fence: 2 });
   });
 
-  it("frees threads that a dead process had reserved", async () => {
+  it("knows when a run that is in flight was last admitted or claimed, whatever the clock says", async () => {
+    const stores = await openSqlStores();
+    const { runs, clock, database } = stores;
+    expect(await latestTransition(database)).toBe(0);
+    await runs.admit(admission({ runId: "r1", threadId: "a", runAfter: clock.now() }));
+    clock.advance(5);
+    const first = await claim(stores);
+    const claimedAt = clock.now();
+    clock.set(-1_000);
+    await admitAndClaim(stores, "r2");
+    expect(await latestTransition(database)).toBe(claimedAt);
+    await runs.finish(leaseOf(first), outcome());
+    expect(await latestTransition(database)).toBe(claimedAt - 1_000);
+  });
+
+  it("keeps threads reserved that a dead process was writing to", async () => {
     const { runs, threads } = await openSqlStores();
     await threads.create(newThread());
     await threads.reserve("t1", "dead");
     await runs.recoverOrphans();
-    expect(await threads.reserve("t1", "alive")).toBe("reserved");
+    expect(await threads.listReserved()).toEqual([{ threadId: "t1", owner: "dead" }]);
+    await threads.release("t1", "dead");
+    expect(await threads.listReserved()).toEqual([]);
   });
 });
 
@@ -369,13 +389,30 @@ describe("looking at runs", () => {
     await admitAndClaim(stores, "r1");
     for (const runId of ["r2", "r3", "r4"]) await runs.admit(admission({ runId }));
     await runs.admit(admission({ runId: "other", threadId: "t2" }));
-    const ids = async (query: Parameters<typeof runs.list>[1]) => {
-      const page = await runs.list("t1", query);
+    const ids = async (query: { limit: number; offset: number; status?: RunStatus }) => {
+      const page = await runs.list("t1", { ...query, maxBytes: 1e9, withPayload: true });
       return [page.rows.map((run) => run.runId), page.total];
     };
     expect(await ids({ limit: 2, offset: 1 })).toEqual([["r3", "r2"], 4]);
     expect(await ids({ limit: 10, offset: 10 })).toEqual([[], 4]);
     expect(await ids({ limit: 10, offset: 0, status: "running" })).toEqual([["r1"], 1]);
+  });
+
+  it("refuses a page that takes more than it may before it reads a payload, but never a single run", async () => {
+    const stores = await openSqlStores();
+    const { runs } = stores;
+    const payload = { ...PAYLOAD, input: "x".repeat(1_000) };
+    for (const runId of ["r1", "r2", "r3"]) await runs.admit(admission({ runId, payload }));
+    const page = { limit: 3, offset: 0, maxBytes: 2_900, withPayload: true };
+    const statements = await stores.statementsOf(async () => {
+      await expect(runs.list("t1", page)).rejects.toMatchObject({ code: "validation", details: { limit: 2 } });
+    });
+    expect(statements.filter((statement) => /select [^(]*"payload"/.test(statement))).toEqual([]);
+    const idsOf = async (changed: Partial<typeof page>) =>
+      (await runs.list("t1", { ...page, ...changed })).rows.map((run) => [run.runId, run.payload?.input]);
+    expect(await idsOf({ limit: 2 })).toEqual(["r3", "r2"].map((id) => [id, payload.input]));
+    expect(await idsOf({ limit: 1, maxBytes: 1 })).toEqual([["r3", payload.input]]);
+    expect(await idsOf({ withPayload: false })).toEqual(["r3", "r2", "r1"].map((id) => [id, undefined]));
   });
 
   it("lists what is in flight newest first, by thread and status", async () => {
@@ -392,6 +429,28 @@ describe("looking at runs", () => {
     expect(await ids({ threadId: "t1", status: "pending" })).toEqual(["r2"]);
   });
 
+  it("reads no payload to list, cancel, recover or take back runs", async () => {
+    const stores = await openSqlStores();
+    const { runs } = stores;
+    await runs.admit(admission({ runId: "r1" }));
+    await runs.admit(admission({ runId: "r2", threadId: "t2" }));
+    await runs.admit(admission({ runId: "r3", threadId: "t3" }));
+    const lease = leaseOf(await claim(stores));
+    const statements = await stores.statementsOf(async () => {
+      await runs.listInFlight({});
+      await runs.getBrief("t1", "r1");
+      await runs.listIds("t1");
+      await runs.requestCancel("t2", "r2", "interrupt");
+      await runs.requestCancel("t3", "r3", "rollback");
+      await runs.recoverOrphans();
+      const again = await claim(stores);
+      await runs.markRollingBack(leaseOf(again));
+      await runs.listRollingBack();
+      await runs.removeRolledBack(lease);
+    });
+    expect(statements.filter((statement) => statement.includes('"payload"'))).toEqual([]);
+  });
+
   it("counts the runs that wait", async () => {
     const stores = await openSqlStores();
     await admitAndClaim(stores, "r1");
@@ -403,6 +462,10 @@ describe("looking at runs", () => {
   it("finds a run only under its own thread", async () => {
     const { runs } = await openSqlStores();
     await runs.admit(admission({ runId: "r1" }));
+    expect(await runs.listIds("t1")).toEqual(["r1"]);
+    expect(await runs.listIds("t2")).toEqual([]);
+    expect(await runs.getBrief("t2", "r1")).toBeUndefined();
+    expect(await runs.getBrief("t1", "r1")).toMatchObject({ runId: "r1", payload: { temporary: false } });
     expect(await runs.get("t2", "r1")).toBeUndefined();
     expect((await runs.get(null, "r1"))?.threadId).toBe("t1");
   });

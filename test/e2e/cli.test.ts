@@ -25,9 +25,13 @@ afterEach(async () => {
 
 /** The graphs of a project of its own, which finds its packages where heddle has them. */
 function project(config: object, files: Readonly<Record<string, string>> = {}): void {
-  writeFileSync(join(folder, "config.yaml"), JSON.stringify({ graphs: { echo: example("echo") }, ...config }));
+  configure(config);
   for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
   symlinkSync(join(ROOT, "node_modules"), join(folder, "node_modules"));
+}
+
+function configure(config: object): void {
+  writeFileSync(join(folder, "config.yaml"), JSON.stringify({ graphs: { echo: example("echo") }, ...config }));
 }
 
 function example(name: string): string {
@@ -78,6 +82,53 @@ describe("heddle without a server", () => {
       stderr: ["error: unknown option '--prot'", "(Did you mean --port?)", "(heddle --help shows what there is)"],
     });
     expect((await heddle("serve", "--port", "high")).stderr[0]).toContain("expected a number from 0 to 65535");
+  });
+});
+
+describe("heddle keys", () => {
+  it("makes keys that work beside a running gateway, and revokes them at once", async () => {
+    project({ auth: { api_keys: true }, log: { level: "warn" } });
+    const url = await addressOf(start("serve"));
+    const statusFor = async (key: string) =>
+      (
+        await fetch(`${url}/threads/search`, {
+          method: "POST",
+          body: "{}",
+          headers: { "x-api-key": key },
+        })
+      ).status;
+
+    const made = await heddle(
+      "keys",
+      "create",
+      "--identity",
+      "ada",
+      "--name",
+      "laptop",
+      "--permission",
+      "threads",
+      "store",
+    );
+    expect(made).toMatchObject({ code: 0, stderr: [], stdout: [expect.stringMatching(/^hdl_[\w-]{43}$/)] });
+    const [key = ""] = made.stdout;
+    expect([await statusFor(key), await statusFor(`${key}x`)]).toEqual([200, 401]);
+
+    const [line = "", ...others] = (await heddle("keys", "list")).stdout;
+    expect(others).toEqual([]);
+    expect(line).toContain(`${key.slice(0, 10)}…  ada (laptop)  threads,store`);
+    expect(line).not.toContain(key);
+    const [keyId = ""] = line.split(" ");
+    expect(await heddle("keys", "revoke", keyId)).toMatchObject({ code: 0, stdout: [], stderr: [] });
+    expect(await statusFor(key)).toBe(401);
+    expect(await heddle("keys", "revoke", keyId)).toMatchObject({
+      code: 1,
+      stderr: [`heddle: there is no key ${keyId} that works`],
+    });
+  });
+
+  it("refuses a start on other machines' addresses only while callers are not known", async () => {
+    project({ auth: { api_keys: true }, server: { host: "0.0.0.0" }, log: { level: "warn" } });
+    expect(await addressOf(start("serve"))).toMatch(/^http:\/\/0\.0\.0\.0:/);
   });
 });
 
@@ -135,6 +186,17 @@ describe("what a person can mend ends with one line and exit code 1", () => {
     expect(await refusal("--port", "0", "--data", "data")).toContain("heddle: cannot use the data folder");
   });
 
+  it("authentication that cannot be had", async () => {
+    project({ auth: { path: "./none.ts:auth" }, log: { level: "warn" } });
+    expect(await refusal("--port", "0")).toContain("heddle: auth.path: ");
+    configure({ auth: { path: "./wrong.ts:auth" }, log: { level: "warn" } });
+    writeFileSync(join(folder, "wrong.ts"), "export const auth = { authenticate() {} };\n");
+    expect(await refusal("--port", "0")).toMatch(/^heddle: auth\.path: .*is no Auth object/);
+    configure({ auth: { path: "./broken.ts:auth" }, log: { level: "warn" } });
+    writeFileSync(join(folder, "broken.ts"), "throw new Error('no secret');\n");
+    expect(await refusal("--port", "0")).toMatch(/^heddle: auth\.path: .*does not load: no secret/);
+  });
+
   it("a second process on the same data folder", async () => {
     project({});
     await addressOf(start("serve"));
@@ -189,15 +251,16 @@ describe("a server", () => {
     expect(await wait(url, "a")).toMatchObject({ said: "from .env" });
   });
 
-  it("logs a promise that a graph forgot and goes on", async () => {
+  it("logs a promise that a graph forgot, whose run fails, and goes on", async () => {
     const forgetful = graphThatSays("(void Promise.reject(new Error('forgotten')), 'fine')");
     project({ graphs: { a: "./graph.ts:graph" } }, { "graph.ts": forgetful });
     const program = start("serve");
     const url = await addressOf(program);
 
-    expect(await wait(url, "a")).toMatchObject({ said: "fine" });
+    const failed = { __error__: { error: "Error", message: "forgotten" } };
+    expect(await wait(url, "a")).toEqual(failed);
     await program.line("stderr", /nobody handled it/);
-    expect(await wait(url, "a")).toMatchObject({ said: "fine" });
+    expect(await wait(url, "a")).toEqual(failed);
   });
 });
 
@@ -265,7 +328,40 @@ describe("heddle dev", () => {
     expect(await wait(url, "a")).toMatchObject({ said: "two" });
     expect((await fetch(`${url}/threads/${thread.thread_id}`)).status).toBe(200);
   });
+
+  it("tells the schemas of what was saved", async () => {
+    project({ graphs: { a: "./graph.ts:graph" } }, { "graph.ts": TYPED, "topic.ts": "export type Topic = string;" });
+    const program = start("dev");
+    const url = await addressOf(program);
+    await expect.poll(() => topicOf(url), PATIENCE).toEqual({ type: "string" });
+
+    writeFileSync(join(folder, "topic.ts"), 'export type Topic = "news" | "weather";');
+    await program.line("stderr", /reloaded/);
+    await expect.poll(() => topicOf(url), PATIENCE).toEqual({ enum: ["news", "weather"] });
+  });
+
+  /** A compiler on a busy machine. */
+  const PATIENCE = { timeout: 50_000 };
+
+  /** What the state schema of the graph `a` says of its topic. */
+  async function topicOf(url: string): Promise<unknown> {
+    const answer = await fetch(`${url}/assistants/a/schemas`);
+    const { state_schema: schema } = (await answer.json()) as {
+      state_schema: { properties: { topic: unknown } } | null;
+    };
+    return schema?.properties.topic;
+  }
 });
+
+/** Its state is said by types alone. */
+const TYPED = `
+import { Annotation, START, StateGraph } from "@langchain/langgraph";
+import type { Topic } from "./topic.js";
+export const graph = new StateGraph(Annotation.Root({ topic: Annotation<Topic> }))
+  .addNode("say", () => ({}))
+  .addEdge(START, "say")
+  .compile();
+`;
 
 function graphThatSays(expression: string): string {
   return `

@@ -5,6 +5,11 @@ import { describeReactChat } from "../support/react-chat-suite.js";
 
 describeReactChat("react-chat through nginx", {
   missing: NGINX === undefined ? NGINX_MISSING : undefined,
+  modes: [
+    { hook: "legacy", transport: "sse", scope: "all" },
+    { hook: "event-streaming", transport: "sse", scope: "essentials" },
+    { hook: "event-streaming", transport: "websocket", scope: "essentials" },
+  ],
   async start() {
     const gateway = await startExampleAgent();
     const nginx = await startNginx(Number(new URL(gateway.url).port));

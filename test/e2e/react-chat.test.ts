@@ -1,10 +1,20 @@
-/** The react-chat page in a real browser, straight at a gateway on SQLite. */
-import { startExampleAgent } from "../support/example-agent.js";
+/** The react-chat page in a real browser, straight at a gateway process on SQLite. */
+import { serveExampleAgent } from "../support/example-agent.js";
 import { describeReactChat } from "../support/react-chat-suite.js";
 
 describeReactChat("react-chat at the gateway", {
+  restarts: true,
+  modes: [
+    { hook: "legacy", transport: "sse", scope: "all" },
+    { hook: "event-streaming", transport: "sse", scope: "all" },
+    { hook: "event-streaming", transport: "websocket", scope: "essentials" },
+  ],
   async start() {
-    const gateway = await startExampleAgent();
-    return { apiUrl: gateway.url, stop: () => gateway.stop() };
+    const gateway = await serveExampleAgent();
+    return {
+      apiUrl: gateway.url,
+      restart: () => gateway.restart("SIGKILL"),
+      stop: () => gateway[Symbol.asyncDispose](),
+    };
   },
 });

@@ -118,18 +118,23 @@ describe.each(["SIGTERM", "SIGKILL"] as const)("after %s and a new start", (sign
   });
 });
 
-it("a run that takes its process down three times ends as an error, and its thread is free", async () => {
+it("a run that takes its process down three times ends as an error; what waited for it runs, and the thread is free", async () => {
   let gateway = await serve();
-  const { threadId, runId } = await startHeld(gateway);
+  const { gate, threadId, runId } = await startHeld(gateway);
+  const waiting = await gateway.client.runs.create(threadId, "gate", { input: { gate } });
   for (let crash = 1; crash <= 3; crash++) {
     await stop(gateway.program, "SIGKILL");
     gateway = await serve();
     await expect.poll(async () => (await gateway.client.runs.get(threadId, runId)).status).not.toBe("pending");
   }
-  await expect.poll(async () => (await gateway.client.runs.get(threadId, runId)).status).toBe("error");
-  const thread = await gateway.client.threads.get(threadId);
-  expect(thread).toMatchObject({
-    status: "error",
-    error: { error: expect.any(String), message: expect.stringContaining("3") },
+  expect(await gateway.client.runs.join(threadId, runId)).toMatchObject({
+    __error__: { error: "MaxAttemptsExceeded", message: expect.stringContaining("3") },
+  });
+  expect((await gateway.client.runs.get(threadId, runId)).status).toBe("error");
+  writeFileSync(gate, "");
+  await gateway.client.runs.join(threadId, waiting.run_id);
+  expect(await gateway.client.threads.get(threadId)).toMatchObject({
+    status: "idle",
+    values: { steps: ["first", "first", "waited"] },
   });
 });

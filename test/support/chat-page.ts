@@ -28,9 +28,17 @@ export interface ChatPage {
   readonly uncaught: readonly string[];
 }
 
-export interface ChatAddress {
+/** Which of the SDK's hooks the page is on, and how that talks to the gateway. */
+export interface ChatMode {
+  readonly hook: "legacy" | "event-streaming";
+  readonly transport: "sse" | "websocket";
+}
+
+export interface ChatAddress extends ChatMode {
   readonly pageUrl: string;
   readonly apiUrl: string;
+  /** Else the page's own choice. */
+  readonly graph?: string | undefined;
   readonly tokenDelayMs: number;
   readonly threadId?: string | undefined;
 }
@@ -44,13 +52,16 @@ export function newProfile(browser: Browser): Promise<BrowserContext> {
 /** Opens the page in a new tab of the profile. */
 export async function openChat(profile: BrowserContext, address: ChatAddress): Promise<ChatPage> {
   const page = await profile.newPage();
-  page.setDefaultTimeout(10_000); // below vitest's, so that a failure names what was waited for
+  page.setDefaultTimeout(30_000); // below vitest's, so that a failure names what was waited for
   const uncaught: string[] = [];
   page.on("pageerror", (error) => uncaught.push(error.message));
   await page.addInitScript(RECORDER);
   const url = new URL(address.pageUrl);
   url.searchParams.set("api", address.apiUrl);
   url.searchParams.set("delay", String(address.tokenDelayMs));
+  url.searchParams.set("hook", address.hook);
+  url.searchParams.set("transport", address.transport);
+  if (address.graph !== undefined) url.searchParams.set("graph", address.graph);
   if (address.threadId !== undefined) url.searchParams.set("thread", address.threadId);
   await page.goto(url.href);
   const get = (testId: string) => page.getByTestId(testId);

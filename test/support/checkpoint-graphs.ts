@@ -1,5 +1,5 @@
 /** Small graphs that write what they do to `log`, for tests of what is kept of a run. */
-import { Annotation, END, interrupt, Send, START, StateGraph } from "@langchain/langgraph";
+import { Annotation, DeltaChannel, END, interrupt, Send, START, StateGraph } from "@langchain/langgraph";
 import type { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
 
 const LogState = Annotation.Root({
@@ -30,6 +30,22 @@ export function sequence(checkpointer: BaseCheckpointSaver) {
     .addEdge(START, "a")
     .addEdge("a", "b")
     .addEdge("b", END)
+    .compile({ checkpointer });
+}
+
+/** Works once; its log is stored as what was added to it, and whole every fifth time. */
+export function deltaLog(checkpointer: BaseCheckpointSaver) {
+  const DeltaState = Annotation.Root({
+    log: () =>
+      new DeltaChannel<string[], string[]>((before, writes) => before.concat(...writes), {
+        snapshotFrequency: 5,
+        initialValueFactory: () => [],
+      }),
+  });
+  return new StateGraph(DeltaState)
+    .addNode("n", logs("n"))
+    .addEdge(START, "n")
+    .addEdge("n", END)
     .compile({ checkpointer });
 }
 

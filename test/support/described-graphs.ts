@@ -1,5 +1,13 @@
 /** Graphs that say what they look like: with schemas, with subgraphs, and one whose shape depends on its configuration. */
-import { Annotation, END, type LangGraphRunnableConfig, START, StateGraph, StateSchema } from "@langchain/langgraph";
+import {
+  Annotation,
+  END,
+  type LangGraphRunnableConfig,
+  MessagesAnnotation,
+  START,
+  StateGraph,
+  StateSchema,
+} from "@langchain/langgraph";
 import { z } from "zod";
 
 const Profile = new StateSchema({ name: z.string(), age: z.number().optional() });
@@ -54,4 +62,41 @@ export const house = new StateGraph(Steps)
   .addEdge(START, "ground")
   .addConditionalEdges("ground", () => "roof", ["roof", END])
   .addEdge("roof", END)
+  .compile();
+
+interface Ticket {
+  /** As the customer put it. */
+  title: string;
+  urgency?: "low" | "high";
+  /** Those that it was split into. */
+  parts?: Ticket[];
+}
+
+const Desk = Annotation.Root({
+  ...MessagesAnnotation.spec,
+  ticket: Annotation<Ticket | null>,
+  owner: Annotation<string | undefined>,
+  notes: Annotation<string[], string>({ reducer: (all, note) => [...all, note], default: () => [] }),
+});
+
+const review = new StateGraph(Annotation.Root({ approved: Annotation<boolean> }))
+  .addNode("check", () => ({ approved: true }))
+  .addEdge(START, "check")
+  .compile();
+
+const office = new StateGraph(Annotation.Root({ owner: Annotation<string | undefined>, stamp: Annotation<number> }))
+  .addNode("review", review)
+  .addNode("file", () => ({}))
+  .addEdge(START, "review")
+  .addEdge("review", "file")
+  .compile();
+
+/** Nothing of it has a schema at run time: what it holds is said by types alone, as are its subgraphs. */
+export const desk = new StateGraph(
+  { stateSchema: Desk, input: Annotation.Root({ ...MessagesAnnotation.spec, ticket: Annotation<Ticket | null> }) },
+  Annotation.Root({ tone: Annotation<"formal" | "friendly"> }),
+)
+  .addNode("office", office)
+  .addEdge(START, "office")
+  .addEdge("office", END)
   .compile();

@@ -2,7 +2,7 @@
 import type { StreamBatch, StreamBridge, StreamEvent } from "../../src/bridge/bridge.js";
 
 export function event(fence: number, seq: number, data = `${fence}-${seq}`): StreamEvent {
-  return { id: { fence, seq }, event: "values", namespace: [], data };
+  return { id: { fence, seq }, event: "values", namespace: [], data, at: 0 };
 }
 
 /** What a batch holds, in short: the data of its events, or `gap`. */

@@ -26,3 +26,13 @@ export const ask = new StateGraph(Gate)
   .addNode("ask", () => ({ steps: [String(interrupt("go on?"))] }))
   .addEdge(START, "ask")
   .compile();
+
+/** Does not listen when it is told to stop. */
+export const deaf = new StateGraph(Gate)
+  .addNode("wait", async ({ gate: file }) => {
+    appendFileSync(`${file}.wait`, "x");
+    while (!existsSync(file)) await pause(20);
+    return { steps: ["heard"] };
+  })
+  .addEdge(START, "wait")
+  .compile();

@@ -4,12 +4,20 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Client } from "@langchain/langgraph-sdk";
 import { configSchema } from "../../src/config/schema.js";
-import { type Clock, systemClock } from "../../src/core/clock.js";
+import { type SystemClock, systemClock } from "../../src/core/clock.js";
 import { type Log, silentLog } from "../../src/core/log.js";
 import { type Gateway, startGateway } from "../../src/server.js";
 import { openSqlite, type SqliteDatabase } from "../../src/storage/sqlite.js";
 
 const ROOT = resolve(import.meta.dirname, "../..");
+
+/** Where graphs run: the project `threads` of vitest runs the tests once more with worker threads, those of the build. */
+const ISOLATION = process.env.HEDDLE_TEST_ISOLATION === "thread" ? "thread" : "inline";
+const THREAD_ENTRY = new URL("../../dist/thread.js", import.meta.url);
+const ANALYSIS_ENTRY = new URL(
+  ISOLATION === "thread" ? "../../dist/schemas/analysis-thread.js" : "./analysis-thread.mjs",
+  import.meta.url,
+);
 
 /** Every graph of `graphs.ts` under its export's name. */
 const GRAPHS = [
@@ -40,9 +48,12 @@ const RUN_GRAPHS = [
   "story",
   "toolbox",
   "flood",
+  "recital",
   "deaf",
   "spill",
   "slowFactory",
+  "reluctantFactory",
+  "undecided",
   "word",
   "nothing",
 ] as const;
@@ -58,9 +69,9 @@ export interface TestGateway extends Gateway {
   restart(): Promise<TestGateway>;
   /**
    * Starts another on a copy of what is on the disk now, as after the death of this one's process. `change` may change
-   * the copy of the database before.
+   * the copy of the database before, `otherwise` how it is started.
    */
-  revive(change?: (database: SqliteDatabase) => void): Promise<TestGateway>;
+  revive(change?: (database: SqliteDatabase) => void, otherwise?: TestGatewayOptions): Promise<TestGateway>;
 }
 
 export interface TestGatewayOptions {
@@ -69,7 +80,7 @@ export interface TestGatewayOptions {
   /** `sqlite` keeps files for a restart; `memory` is faster. */
   readonly storage?: "sqlite" | "memory";
   readonly log?: Log;
-  readonly clock?: Clock;
+  readonly clock?: SystemClock;
 }
 
 export async function startTestGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
@@ -78,16 +89,20 @@ export async function startTestGateway(options: TestGatewayOptions = {}): Promis
 }
 
 async function start(options: TestGatewayOptions, dataDir: string): Promise<TestGateway> {
-  const { server, ...sections } = options.config ?? {};
+  const { server, graphs, ...sections } = options.config ?? {};
   const config = configSchema(ROOT).parse({
-    graphs: { ...graphsOf("graphs", GRAPHS), ...graphsOf("run-graphs", RUN_GRAPHS) },
+    graphs: {
+      isolation: ISOLATION,
+      ...((graphs as object | undefined) ?? { ...graphsOf("graphs", GRAPHS), ...graphsOf("run-graphs", RUN_GRAPHS) }),
+    },
     database: { type: options.storage ?? "memory" },
     data_dir: dataDir,
     server: { port: 0, ...(server as object | undefined) },
     ...sections,
   });
   const { log = silentLog, clock = systemClock } = options;
-  const gateway = await startGateway(config, { log, clock, watch: false });
+  const entries = { threadEntry: THREAD_ENTRY, analysisEntry: ANALYSIS_ENTRY };
+  const gateway = await startGateway(config, { log, clock, watch: false, ...entries });
   const removeData = (): void => rmSync(dataDir, { recursive: true, force: true });
   return {
     url: gateway.url,
@@ -101,13 +116,13 @@ async function start(options: TestGatewayOptions, dataDir: string): Promise<Test
       await gateway.stop();
       return start(options, dataDir);
     },
-    async revive(change) {
+    async revive(change, otherwise = {}) {
       const copy = mkdtempSync(join(tmpdir(), "heddle-test-"));
       cpSync(dataDir, copy, { recursive: true });
       const database = openSqlite(join(copy, "heddle.db"), "FULL");
       change?.(database);
       database.close();
-      return start(options, copy);
+      return start({ ...options, ...otherwise }, copy);
     },
   };
 }

@@ -55,11 +55,15 @@ class WordModel extends SimpleChatModel {
 function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
-    const timer = setTimeout(resolve, ms);
-    signal?.addEventListener("abort", () => {
+    const stop = (): void => {
       clearTimeout(timer);
-      reject(signal.reason);
-    });
+      reject(signal?.reason);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", stop); // a stream waits many times on one signal
+      resolve();
+    }, ms);
+    signal?.addEventListener("abort", stop);
   });
 }
 

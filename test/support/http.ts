@@ -47,8 +47,17 @@ function holdToPromises(
     throw new Error(`${request}: another x-request-id than the one that was sent`);
   }
   if (status < 400 || body === undefined) return;
-  const { detail, code } = body as { detail?: unknown; code?: unknown };
-  if (typeof detail !== "string" || detail === "" || typeof code !== "string") {
+  // The faces of other protocols have errors of their own.
+  const {
+    error,
+    detail = error?.message,
+    code = error?.code,
+  } = body as {
+    readonly error?: { readonly message?: unknown; readonly code?: unknown };
+    readonly detail?: unknown;
+    readonly code?: unknown;
+  };
+  if (typeof detail !== "string" || detail === "" || (typeof code !== "string" && typeof code !== "number")) {
     throw new Error(`${request}: an error without detail and code: ${JSON.stringify(body)}`);
   }
 }

@@ -21,6 +21,8 @@ export interface Program {
   readonly ended: Promise<ProgramEnd>;
   /** The first line, already printed or yet to come, that matches; rejects when the program ends without one. */
   line(stream: "stdout" | "stderr", pattern: RegExp): Promise<string>;
+  /** The same for the line number `nth`, from 1, of those that match. */
+  lineNumber(stream: "stdout" | "stderr", pattern: RegExp, nth: number): Promise<string>;
   kill(signal: NodeJS.Signals): void;
   /** Ends it, politely first; for `afterEach`. */
   [Symbol.asyncDispose](): Promise<void>;
@@ -44,7 +46,8 @@ export function startProgram(command: string, args: readonly string[], options: 
   return {
     pid: child.pid ?? 0,
     ended,
-    line: (stream, pattern) => findLine(lines[stream], pattern, watchers, ended),
+    line: (stream, pattern) => findLine(lines[stream], { pattern, nth: 1 }, watchers, ended),
+    lineNumber: (stream, pattern, nth) => findLine(lines[stream], { pattern, nth }, watchers, ended),
     kill: (signal) => void child.kill(signal),
     async [Symbol.asyncDispose]() {
       child.kill("SIGTERM");
@@ -70,13 +73,13 @@ async function endOf(child: ChildProcess, lines: { stdout: string[]; stderr: str
 
 function findLine(
   lines: readonly string[],
-  pattern: RegExp,
+  { pattern, nth }: { readonly pattern: RegExp; readonly nth: number },
   watchers: Set<() => void>,
   ended: Promise<ProgramEnd>,
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     const look = (): void => {
-      const found = lines.find((line) => pattern.test(line));
+      const found = lines.filter((line) => pattern.test(line))[nth - 1];
       if (found === undefined) return;
       watchers.delete(look);
       resolve(found);

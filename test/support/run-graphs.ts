@@ -87,6 +87,13 @@ export const talk = new StateGraph(MessagesAnnotation)
   .addEdge("after", END)
   .compile();
 
+/** Never knows where to go from what it said. */
+export const lostTalk = new StateGraph(MessagesAnnotation)
+  .addNode("llm", speak)
+  .addEdge(START, "llm")
+  .addConditionalEdges("llm", () => new Promise<typeof END>(() => {}))
+  .compile();
+
 /** Two that speak at the same time. */
 export const duet = new StateGraph(MessagesAnnotation)
   .addNode("alto", speak)
@@ -208,6 +215,21 @@ export const flood = new StateGraph(Steps)
   .addEdge("pour", END)
   .compile();
 
+/** Says `count` events without a pause, is through with that superstep, and then waits at `gate`. */
+export const recital = new StateGraph(Steps)
+  .addNode("recite", (_state, { configurable, writer }: LangGraphRunnableConfig) => {
+    for (let index = 0; index < Number(configurable?.count); index++) writer?.({ index });
+    return { steps: ["recited"] };
+  })
+  .addNode("wait", async (_state, { configurable, signal }: LangGraphRunnableConfig) => {
+    await passGate(configurable?.gate, signal);
+    return { steps: ["waited"] };
+  })
+  .addEdge(START, "recite")
+  .addEdge("recite", "wait")
+  .addEdge("wait", END)
+  .compile();
+
 /** Beside one that is quick, one that does not listen to its abort: it waits at `gate` and writes afterwards. */
 export const deaf = new StateGraph(Steps)
   .addNode("quick", () => ({ steps: ["quick"] }))
@@ -283,6 +305,22 @@ export async function slowFactory({ configurable }: LangGraphRunnableConfig) {
   await passGate(configurable?.gate);
   return gated;
 }
+
+/** Made at once for a run; for anything else it waits at `gate`. */
+export async function reluctantFactory({ configurable }: LangGraphRunnableConfig, runtime: { accessContext: string }) {
+  if (runtime.accessContext !== "threads.create_run") await passGate(configurable?.gate);
+  return undecided;
+}
+
+/** Which way it goes is decided at the gate that its input names. */
+export const undecided = new StateGraph(Steps)
+  .addNode("work", () => ({ steps: ["worked"] }))
+  .addEdge(START, "work")
+  .addConditionalEdges("work", async ({ input }) => {
+    await passGate(input);
+    return END;
+  })
+  .compile();
 
 /** Its state is a word. */
 export const word = entrypoint("word", async (input: unknown) => `word: ${String(input)}`);

@@ -1,12 +1,17 @@
 /** Everything that runs need below HTTP, around a scripted host: SQL stores in memory, a fake clock, the memory bridge. */
+
 import { onTestFinished } from "vitest";
-import { createMemoryBridge, createMemorySignals } from "../../src/bridge/memory.js";
+import { createMemoryBridge, createMemorySignals, type MemoryBridgeOptions } from "../../src/bridge/memory.js";
+import { ANYONE } from "../../src/core/caller.js";
 import { silentLog } from "../../src/core/log.js";
 import { createMetrics } from "../../src/core/metrics.js";
 import type { Run } from "../../src/core/model.js";
 import type { AttemptOptions } from "../../src/runs/attempt.js";
+import { createLedgerWriter, keepsNothing, type LedgerWriterOptions } from "../../src/runs/ledger-writer.js";
 import { createRunManager } from "../../src/runs/manager.js";
+import { createRunPages } from "../../src/runs/paging.js";
 import { createRunReader } from "../../src/runs/reading.js";
+import { createRunTape } from "../../src/runs/tape.js";
 import { createWorker } from "../../src/runs/worker.js";
 import { openCheckpoints } from "../../src/storage/checkpoints.js";
 import { readAll } from "./events.js";
@@ -14,9 +19,16 @@ import { createScriptedHost, type ScriptedHost } from "./scripted-host.js";
 import { admission, newAssistant, newThread, openSqlStores } from "./sql-stores.js";
 
 export async function openRunKit(
-  options: Partial<AttemptOptions> & { readonly concurrency?: number; readonly host?: ScriptedHost } = {},
+  options: Partial<AttemptOptions> & {
+    readonly concurrency?: number;
+    readonly host?: ScriptedHost;
+    /** With a ledger; without one unless given. */
+    readonly ledger?: Partial<LedgerWriterOptions>;
+    readonly bridge?: Partial<MemoryBridgeOptions>;
+  } = {},
 ) {
-  const { concurrency = 2, host = createScriptedHost(), ...attempt } = options;
+  const { concurrency = 2, host = createScriptedHost(), ledger: ledgerOptions = null, ...rest } = options;
+  const { bridge: bridgeOptions, ...attempt } = rest;
   const stores = await openSqlStores();
   const { clock, runs, threads } = stores;
   await threads.create(newThread());
@@ -27,28 +39,54 @@ export async function openRunKit(
     maxBytesPerReader: 1e6,
     maxRetainedBytes: 1e7,
     retentionMs: 600_000,
+    ...bridgeOptions,
   });
   const signals = createMemorySignals();
+  const metrics = createMetrics();
+  const { ledger } = stores;
+  const ledgerWriter =
+    ledgerOptions === null
+      ? keepsNothing
+      : createLedgerWriter({
+          ledger,
+          clock,
+          log: silentLog,
+          metrics,
+          options: { maxBytesPerRun: 1e6, maxBufferedBytes: 1e6, ...ledgerOptions },
+        });
+  const tape = createRunTape({ bridge, ledger, ledgerWriter, runs });
   const deps = {
     runs,
     threads,
     checkpoints,
     host,
     bridge,
+    ledgerWriter,
+    tape,
     signals,
     clock,
     log: silentLog,
-    metrics: createMetrics(),
+    metrics,
     options: { leaseMs: 15_000, timeoutMs: 3_600_000, maxAttempts: 3, keepPartialOnCancel: false, ...attempt },
   };
   const worker = createWorker({ ...deps, concurrency });
   const reader = createRunReader(deps);
-  const manager = createRunManager({
+  const managers = createRunManager({
     ...deps,
     reader,
     findAssistant: async () => ({ ...newAssistant(), version: 1, createdAt: 0, updatedAt: 0 }),
     reserveSlot: () => worker.reserve(),
-    options: { defaultMultitaskStrategy: "enqueue", maxPendingPerThread: 64 },
+    requireWebhook: () => {},
+    requireOpen: () => {},
+    options: {
+      defaultMultitaskStrategy: "enqueue",
+      recordAll: true,
+      defaultTtl: null,
+      maxPendingPerThread: 64,
+      maxInFlightPerCaller: null,
+      maxPendingPerCaller: null,
+      maxInheritedBytes: 1e9,
+    },
   });
   /** Stops the worker, its clock going on meanwhile. */
   async function stop(graceMs: number): Promise<void> {
@@ -64,13 +102,16 @@ export async function openRunKit(
   }
   onTestFinished(async () => {
     await stop(0);
+    await ledgerWriter.stop();
     checkpoints.close();
   });
   return {
     ...stores,
     ...deps,
     worker,
-    manager,
+    reader,
+    pages: createRunPages({ tape, clock }),
+    manager: { ...managers.as(ANYONE), stopThread: managers.stopThread },
     stop,
     /** Resolves when the run is in flight no more, which its log's end tells. */
     ended: (runId: string) => readAll(bridge, runId),

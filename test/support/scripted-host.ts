@@ -16,6 +16,8 @@ export interface ScriptedHost extends GraphHost {
   next(): Promise<ScriptedExecution>;
   /** How many executions have begun and not ended. */
   active(): number;
+  /** Whether its code reacts from now on, as `isAnswering` tells. */
+  answer(isAnswering: boolean): void;
 }
 
 type Step = { readonly say: GraphEvent } | { readonly end: ExecuteResult } | { readonly break: unknown };
@@ -24,6 +26,7 @@ type Step = { readonly say: GraphEvent } | { readonly end: ExecuteResult } | { r
 export function createScriptedHost(options: { readonly stubborn?: boolean } = {}): ScriptedHost {
   const begun = createQueue<ScriptedExecution>();
   let active = 0;
+  let answers = true;
   const unused = (): never => {
     throw new Error("not part of this test");
   };
@@ -59,6 +62,10 @@ export function createScriptedHost(options: { readonly stubborn?: boolean } = {}
     execute,
     next: () => begun.next(),
     active: () => active,
+    isAnswering: () => answers,
+    answer(isAnswering) {
+      answers = isAnswering;
+    },
     graphs: () => [],
     getState: unused,
     getHistory: unused,
@@ -66,6 +73,7 @@ export function createScriptedHost(options: { readonly stubborn?: boolean } = {}
     schemas: unused,
     drawing: unused,
     subgraphs: unused,
+    embed: unused,
     async close() {},
   };
 }

@@ -1,13 +1,23 @@
 /** The stores over a throw-away database, and builders for what goes into them. */
 import { onTestFinished } from "vitest";
-import type { Run, RunPayload, ThreadProjection } from "../../src/core/model.js";
+import type { CronPayload, Run, RunPayload, ThreadProjection } from "../../src/core/model.js";
 import { SqlAssistantStore } from "../../src/storage/assistants.js";
 import { createCommitGroup } from "../../src/storage/commit-group.js";
+import { SqlCronStore } from "../../src/storage/crons.js";
 import { createDatabase } from "../../src/storage/database.js";
 import { migrate } from "../../src/storage/migrations.js";
+import { SqlRunLedger } from "../../src/storage/run-ledger.js";
 import { SqlRunStore } from "../../src/storage/runs.js";
 import { openSqlite } from "../../src/storage/sqlite.js";
-import type { AdmitRequest, Lease, NewAssistant, NewRun, NewThread, RunOutcome } from "../../src/storage/storage.js";
+import type {
+  AdmitRequest,
+  Lease,
+  NewAssistant,
+  NewCron,
+  NewRun,
+  NewThread,
+  RunOutcome,
+} from "../../src/storage/storage.js";
 import { SqlThreadStore } from "../../src/storage/threads.js";
 import { createFakeClock } from "./fake-clock.js";
 
@@ -26,20 +36,28 @@ export async function createSqlStores() {
   const database = createDatabase(connection);
   await migrate(database);
   const clock = createFakeClock();
-  const deps = { database, commits: createCommitGroup(database), clock };
+  const commits = createCommitGroup(database);
+  const deps = { database, commits, clock };
   return {
     clock,
+    commits,
     connection,
     database,
     threads: new SqlThreadStore(deps),
     runs: new SqlRunStore(deps),
     assistants: new SqlAssistantStore(deps),
+    crons: new SqlCronStore(deps),
+    ledger: new SqlRunLedger(deps),
     close: () => database.destroy(),
-    /** Every byte that the database holds about a thread but its runs, to compare before and after. */
+    /**
+     * Every byte that the database holds about a thread but its runs and how often they were claimed, to compare before
+     * and after.
+     */
     dumpThread(threadId: string): string {
       const all = (table: string, order: string) =>
         connection.prepare(`SELECT * FROM ${table} WHERE thread_id = ? ORDER BY ${order}`).all(threadId);
-      return JSON.stringify([all("threads", "1"), all("thread_values", "1"), all("thread_terms", "term")]);
+      const text = JSON.stringify([all("threads", "1"), all("thread_values", "1"), all("thread_terms", "term")]);
+      return text.replace(/,"claims":\d+/, "");
     },
     /** The SQL that `action` is the first to send, but for inserts and the ends of transactions. */
     async statementsOf(action: () => Promise<void>): Promise<readonly string[]> {
@@ -105,6 +123,7 @@ export function claimedRun(run: Partial<Run> = {}): Run {
     status: "running",
     attempt: 1,
     fence: 1,
+    firstClaim: 1,
     cancelAction: null,
     error: null,
     ...run,
@@ -122,6 +141,7 @@ export function admission(
     threadId: draft.threadId,
     createThread: newThread({ threadId: draft.threadId }),
     idempotency: null,
+    ownerLimits: null,
     claim: null,
     decide: () => ({ kind: "insert", run: draft, cancelInFlight }),
     ...rest,
@@ -142,7 +162,7 @@ export async function admitAndClaim(stores: SqlStores, runId: string): Promise<R
   return claim(stores);
 }
 
-export function leaseOf(run: Run, workerId = "w1"): Lease {
+export function leaseOf(run: Pick<Run, "runId" | "threadId" | "fence">, workerId = "w1"): Lease {
   return { runId: run.runId, threadId: run.threadId, fence: run.fence, workerId };
 }
 
@@ -164,6 +184,39 @@ export function newAssistant(assistant: Partial<NewAssistant> = {}): NewAssistan
     context: {},
     metadata: {},
     ...assistant,
+  };
+}
+
+const CRON_PAYLOAD: CronPayload = {
+  input: { messages: [] },
+  config: {},
+  context: null,
+  streamModes: ["values"],
+  subgraphs: false,
+  resumable: false,
+  interruptBefore: null,
+  interruptAfter: null,
+  durability: "async",
+  multitaskStrategy: "enqueue",
+};
+
+/** Every minute, each run on a thread of its own, and never due unless told so. Needs the assistant of `newAssistant`. */
+export function newCron(cron: Partial<NewCron> = {}): NewCron {
+  return {
+    cronId: "c1",
+    assistantId: "a1",
+    threadId: null,
+    schedule: "* * * * *",
+    timezone: null,
+    endAt: null,
+    enabled: true,
+    onRunCompleted: "delete",
+    payload: CRON_PAYLOAD,
+    metadata: {},
+    userId: null,
+    identity: null,
+    nextRunAt: null,
+    ...cron,
   };
 }
 

@@ -5,13 +5,18 @@ import { z } from "zod";
 import { createApp } from "../../src/api/app.js";
 import { json, type Route, route } from "../../src/api/route.js";
 import { systemRoutes } from "../../src/api/system.js";
+import { ANYONE } from "../../src/core/caller.js";
 import { conflict, threadBusy } from "../../src/core/errors.js";
 import { createMetrics } from "../../src/core/metrics.js";
+import { storageFailure } from "../../src/storage/failure.js";
 
 const BUSY = threadBusy("busy", { runId: "r", status: "running", createdAt: 0 });
 
-function appOf(routes: readonly Route[], lines: Record<string, unknown>[] = []) {
+function appOf(routes: readonly Route[], lines: Record<string, unknown>[] = [], isDraining = false) {
   return createApp({
+    authenticate: async () => ANYONE,
+    explain: storageFailure,
+    isDraining: () => isDraining,
     routes,
     basePaths: ["/"],
     cors: {
@@ -42,6 +47,29 @@ const throwing = (path: string, tag: string, error: unknown): Route =>
       throw error;
     },
   });
+
+/** What cuts an answer that said so looks like its end to clients (W2). */
+it("while the gateway stops, an answer says that it closes its connection, but for one that may be cut", async () => {
+  const answering = (path: string, headers: Record<string, string>): Route =>
+    route({
+      method: "get",
+      path,
+      summary: "s",
+      tag: "t",
+      responses: { 200: z.object({}) },
+      handle: async () => json({}, { headers }),
+    });
+  const app = appOf([answering("/short", {}), answering("/long", { "x-accel-buffering": "no" })], [], true);
+  const sent: string[] = [];
+  const outgoing = {
+    destroy() {},
+    setHeader: (name: string, value: string) => sent.push(`${name}: ${value}`),
+  };
+  await app.request("/long", {}, { outgoing });
+  expect(sent).not.toContain("connection: close");
+  await app.request("/short", {}, { outgoing });
+  expect(sent).toContain("connection: close");
+});
 
 describe("an error", () => {
   it("that nobody expected shows nothing of itself to clients, and all to the log", async () => {
@@ -98,6 +126,16 @@ describe("a handler", () => {
     }
   });
 
+  it("tells clients to come back when the disk is full, and logs why", async () => {
+    const lines: Record<string, unknown>[] = [];
+    const full = Object.assign(new Error("database or disk is full"), { code: "SQLITE_FULL" });
+    const app = appOf([throwing("/full", "threads", new Error("not written", { cause: full }))], lines);
+    const answer = await app.request("/full");
+    expect([answer.status, answer.headers.get("retry-after")]).toEqual([503, "1"]);
+    expect(await answer.json()).toEqual({ detail: expect.stringContaining("disk is full"), code: "unavailable" });
+    expect(lines).toContainEqual(expect.objectContaining({ msg: "a request failed", level: 50 }));
+  });
+
   it("is asked for HEAD, too, and for a path with a slash at its end", async () => {
     const ok = { method: "get", path: "/ok", summary: "s", tag: "t", responses: { 200: z.object({}) } } as const;
     const app = appOf([route({ ...ok, handle: async () => json({ ok: true }) })]);
@@ -113,9 +151,20 @@ describe("GET /ok", () => {
       version: "1",
       langgraphVersion: "1",
       runs: { countPending } as never, // the one thing that a health check asks of it
+      readiness: { reason: async () => null },
       metrics: createMetrics(),
       routes: [],
-      disabled: { assistants: false, meta },
+      hasLangsmith: false,
+      disabled: {
+        assistants: false,
+        crons: false,
+        eventStreaming: false,
+        webhooks: false,
+        openai: false,
+        mcp: false,
+        a2a: false,
+        meta,
+      },
     });
   const broken = async (): Promise<number> => {
     throw new Error("disk I/O error");

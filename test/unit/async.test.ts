@@ -1,6 +1,6 @@
 /** Waiting for work that may not notice its abort. */
 import { describe, expect, it } from "vitest";
-import { passWithPatience, withPatience } from "../../src/core/async.js";
+import { createBreather, passWithPatience, readAhead, withLimit, withPatience } from "../../src/core/async.js";
 import { createFakeClock } from "../support/fake-clock.js";
 
 function patience() {
@@ -35,6 +35,20 @@ describe("withPatience", () => {
     const stuck = withPatience(STUCK, options);
     clock.advance(1_000);
     await expect(stuck).rejects.toBe("stop");
+    expect(clock.pending()).toBe(0);
+  });
+});
+
+describe("withLimit", () => {
+  it("settles as the work does, or rejects when that takes too long", async () => {
+    const { clock } = patience();
+    const limit = { limitMs: 1_000, error: new RangeError("too long"), clock };
+    expect(await withLimit(Promise.resolve(7), limit)).toBe(7);
+    await expect(withLimit(Promise.reject(new Error("no")), limit)).rejects.toThrow("no");
+    const stuck = withLimit(STUCK, limit);
+    expect(clock.pending()).toBe(1);
+    clock.advance(1_000);
+    await expect(stuck).rejects.toBe(limit.error);
     expect(clock.pending()).toBe(0);
   });
 });
@@ -93,5 +107,100 @@ describe("passWithPatience", () => {
     for await (const _ of passWithPatience(source(), options)) break;
     expect(ended).toBe(true);
     expect(clock.pending()).toBe(0);
+  });
+});
+
+describe("createBreather", () => {
+  it("lets the event loop turn under a loop that never waits, and costs no turn before its time", async () => {
+    let turns = 0;
+    const timer = setInterval(() => turns++, 1);
+    const breathe = createBreather(5);
+    const breaths: unknown[] = [];
+    for (const until = performance.now() + 100; performance.now() < until; await null) {
+      const breath = breathe();
+      if (breath !== undefined) breaths.push(await breath);
+    }
+    clearInterval(timer);
+    expect(turns).toBeGreaterThan(2);
+    expect(breaths.length).toBeLessThanOrEqual(20);
+    expect(createBreather(1_000)()).toBeUndefined();
+  });
+});
+
+describe("readAhead", () => {
+  /** Fails while it holds what nobody took, as a graph does that says something and throws. */
+  function failingStream(): ReadableStream<number> {
+    return new ReadableStream({
+      start(controller) {
+        for (let value = 0; value < 5; value++) controller.enqueue(value);
+        setImmediate(() => controller.error(new Error("too late")));
+      },
+    });
+  }
+
+  it("loses nothing of a source that fails before a slow reader took it all", async () => {
+    const seen: number[] = [];
+    const reading = (async () => {
+      for await (const value of readAhead(failingStream())) {
+        seen.push(value);
+        await settle();
+        await settle();
+      }
+    })();
+    await expect(reading).rejects.toThrow("too late");
+    expect(seen).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  it("tells when it has taken what was ready, however much that was", async () => {
+    let stop = (): void => {};
+    const stopped = new Promise<void>((resolve) => {
+      stop = resolve;
+    });
+    const source = new ReadableStream<number>({
+      start(controller) {
+        for (let value = 0; value < 10_000; value++) controller.enqueue(value);
+        stopped.then(() => controller.error(new Error("stopped")));
+      },
+    });
+    const ahead = readAhead(source);
+    let last = -1;
+    const reading = (async () => {
+      for await (const value of ahead) last = value;
+    })();
+    ahead.caughtUp().then(stop);
+    await expect(reading).rejects.toThrow("stopped");
+    expect(last).toBe(9_999);
+  });
+
+  it("ends its source when the reader leaves", async () => {
+    let isEnded = false;
+    async function* source() {
+      try {
+        for (let value = 0; ; value++) {
+          await settle();
+          yield value;
+        }
+      } finally {
+        isEnded = true;
+      }
+    }
+    for await (const value of readAhead(source())) if (value === 2) break;
+    expect(isEnded).toBe(true);
+  });
+
+  it("lets others have their turn while its source never pauses", async () => {
+    let turns = 0;
+    async function* source() {
+      for (let value = 0; value < 5_000; value++) yield value;
+    }
+    const count = (): void => {
+      turns++;
+      if (turns < 1_000) setImmediate(count);
+    };
+    setImmediate(count);
+    let last = -1;
+    for await (const value of readAhead(source())) last = value;
+    expect(last).toBe(4_999);
+    expect(turns).toBeGreaterThan(2);
   });
 });

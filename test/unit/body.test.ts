@@ -52,6 +52,42 @@ describe("a body", () => {
   });
 });
 
+const bytes = (...codes: number[]) => new Uint8Array(codes);
+
+describe("a body that is no plain text", () => {
+  it.each([
+    ["half a letter", bytes(0xc3)],
+    ["a byte that no letter has", bytes(0x22, 0xff, 0x22)],
+    ["an overlong slash", bytes(0xc0, 0xaf)],
+    ["half a surrogate pair", bytes(0xed, 0xa0, 0x80)],
+  ])("is refused: %s", async (_, body) => {
+    const request = new Request("http://localhost/", { method: "POST", body });
+    await expect(readBody(request, LIMIT)).rejects.toMatchObject({
+      code: "bad_request",
+      message: expect.stringContaining("UTF-8"),
+    });
+  });
+
+  it.each(["gzip", "br", "gzip, identity", "x"])("is refused unread when it is encoded: %s", async (encoding) => {
+    const request = announced("{}", { "content-encoding": encoding });
+    await expect(readBody(request, LIMIT)).rejects.toMatchObject({ code: "unsupported_media_type" });
+    expect(request.bodyUsed).toBe(false);
+  });
+
+  it("is read when it is encoded by name only", async () => {
+    expect(await readBody(announced("{}", { "content-encoding": "Identity" }), LIMIT)).toBe("{}");
+  });
+
+  it("is refused when it breaks off", async () => {
+    const body = new ReadableStream({ pull: (controller) => controller.error(new Error("reset")) });
+    const request = new Request("http://localhost/", { method: "POST", body, duplex: "half" } as RequestInit); // as above
+    await expect(readBody(request, LIMIT)).rejects.toMatchObject({
+      code: "bad_request",
+      message: expect.stringContaining("broke off"),
+    });
+  });
+});
+
 function chunkedWithLength(): Request {
   const request = streamed(["0123456789a"]);
   const headers = new Headers({ "content-length": "1", "transfer-encoding": "chunked" });

@@ -2,10 +2,12 @@
 import { AIMessage, AIMessageChunk, HumanMessage } from "@langchain/core/messages";
 import { describe, expect, it } from "vitest";
 import type { StreamMode } from "../../src/core/model.js";
-import { createChunkConverter, type GraphChunk, graphStreamModes } from "../../src/graphs/chunks.js";
+import { createChunkConverter, type GraphChunk, graphStreamModes, type Streamed } from "../../src/graphs/chunks.js";
+import type { GraphEvent } from "../../src/graphs/host.js";
+import { createMessageEnds } from "../../src/graphs/message-ends.js";
 
 function convert(modes: readonly StreamMode[], chunks: readonly GraphChunk[], subgraphs = false) {
-  const converter = createChunkConverter(modes, subgraphs);
+  const converter = createChunkConverter({ streamModes: modes, subgraphs });
   return chunks.flatMap((chunk) =>
     [...converter.convert(chunk)].map(({ event, namespace, data }) => ({
       event: [event, ...namespace].join("|"),
@@ -37,7 +39,128 @@ describe("graphStreamModes", () => {
       ["values", "custom"],
     ],
   ])("%j", (requested, expected) => {
-    expect(graphStreamModes(requested)).toEqual(expected);
+    expect(graphStreamModes({ streamModes: requested, subgraphs: false })).toEqual(expected);
+  });
+});
+
+describe("for event streaming a converter", () => {
+  const record = (fields: Partial<Streamed>, ...chunks: readonly GraphChunk[]) => {
+    const converter = createChunkConverter({ streamModes: [], subgraphs: false, eventStreaming: true, ...fields });
+    return chunks.flatMap((each) => [...converter.convert(each)]);
+  };
+  const namesOf = (result: readonly GraphEvent[]) =>
+    result.map(({ event, namespace }) => [event, ...namespace].join("|"));
+  const ALL = [
+    chunk("values", { a: 1 }),
+    chunk("values", { a: 1 }, ["sub:1"]),
+    chunk("updates", { n: {} }),
+    chunk("updates", { n: {} }, ["sub:1"]),
+    chunk("custom", 7),
+    chunk("custom", 7, ["sub:1"]),
+    chunk("tools", { event: "on_tool_start" }, ["tools:1"]),
+    chunk("tools", { event: "on_tool_start" }, ["sub:1", "tools:2"]),
+    token("a", "m1", "llm:1"),
+    token("b", "m2", "sub:1|llm:2"),
+  ];
+
+  it("asks LangGraph for all that it reads", () => {
+    const modes = graphStreamModes({ streamModes: ["debug", "updates"], subgraphs: false, eventStreaming: true });
+    expect(modes).toEqual(["values", "debug", "updates", "messages", "tools", "custom", "tasks"]);
+  });
+
+  it("records under names of its own what REST did not ask for", () => {
+    expect(namesOf(record({}, ...ALL))).toEqual([
+      "#values",
+      "#values|sub:1",
+      "#updates",
+      "#updates|sub:1",
+      "#custom",
+      "#custom|sub:1",
+      "#tools|tools:1",
+      "#tools|sub:1|tools:2",
+      "#messages",
+      "#messages",
+    ]);
+  });
+
+  it("records what REST asked for once, and what REST sees without its namespace once more with it", () => {
+    const streamModes: readonly StreamMode[] = ["values", "updates", "custom", "tools", "messages-tuple"];
+    expect(namesOf(record({ streamModes }, ...ALL))).toEqual([
+      "values",
+      "#values|sub:1",
+      "updates",
+      "#updates|sub:1",
+      "custom",
+      "#custom|sub:1",
+      "tools",
+      "#tools|tools:1",
+      "#tools|sub:1|tools:2",
+      "messages",
+      "#messages",
+    ]);
+    expect(namesOf(record({ streamModes, subgraphs: true }, ...ALL)).filter((name) => name.startsWith("#"))).toEqual(
+      [],
+    );
+  });
+
+  it("tells accumulated messages of REST and tokens apart", () => {
+    expect(namesOf(record({ streamModes: ["messages"] }, token("a")))).toEqual([
+      "messages/metadata",
+      "messages/partial",
+      "#messages",
+    ]);
+  });
+
+  it("records which checkpoint a state has, from LangGraph's envelope or from REST's checkpoints", () => {
+    const envelope = { id: "c2", parent_id: "c1", step: 1, source: "loop" };
+    const at = (id: string) => ({ configurable: { thread_id: "t", checkpoint_ns: "", checkpoint_id: id } });
+    const whole = {
+      config: at("c2"),
+      parentConfig: at("c1"),
+      metadata: { step: 1, source: "loop" },
+      values: {},
+      tasks: [],
+    };
+    expect(record({}, chunk("checkpoints", envelope))).toEqual([
+      { event: "#checkpoint", namespace: [], data: JSON.stringify(envelope) },
+    ]);
+    const both = record({ streamModes: ["checkpoints"] }, chunk("checkpoints", whole));
+    expect(namesOf(both)).toEqual(["checkpoints", "#checkpoint"]);
+    expect(JSON.parse(both[1]?.data ?? "")).toEqual(envelope);
+  });
+
+  it("records of tasks what their lives are told with, and takes an end without an update for unclear", () => {
+    const result = { id: "t1", name: "agent", result: {}, interrupts: [] };
+    const endsOf = (...chunks: readonly GraphChunk[]) =>
+      record({}, ...chunks)
+        .filter(({ event }) => event === "#task")
+        .map(({ data }) => (JSON.parse(data) as { ended?: string }).ended);
+    const update = chunk("updates", { agent: {} });
+    expect(endsOf(chunk("tasks", { id: "t1", name: "agent", input: {} }))).toEqual([undefined]);
+    expect(endsOf(update, chunk("tasks", result))).toEqual(["result"]);
+    expect(endsOf(chunk("tasks", result))).toEqual(["unclear"]);
+    expect(endsOf(update, chunk("tasks", result), chunk("tasks", result))).toEqual(["result", "unclear"]);
+    expect(endsOf(chunk("updates", { agent: {} }, ["sub:1"]), chunk("tasks", result))).toEqual(["unclear"]);
+    expect(endsOf(chunk("tasks", { ...result, interrupts: [{ id: "i" }] }))).toEqual(["interrupts"]);
+  });
+
+  it("tells that a message is complete behind its last token, before all else", () => {
+    const ends = createMessageEnds();
+    const converter = createChunkConverter({ streamModes: [], subgraphs: false, eventStreaming: true }, ends);
+    const convertNext = (each: GraphChunk) => namesOf([...converter.convert(each)]);
+    const said = { chunk: { message: new AIMessageChunk({ content: "a", id: "m1" }) } };
+    for (const text of ["a", "b"]) ends.handler.handleLLMNewToken(text, 0, "c1", undefined, undefined, said);
+    expect(convertNext(token("a"))).toEqual(["#messages"]);
+    ends.handler.handleLLMEnd({}, "c1");
+    expect(convertNext(token("b"))).toEqual(["#messages", "#message-end"]);
+    ends.handler.handleLLMNewToken("c", 0, "c2", undefined, undefined, said);
+    expect(convertNext(token("c"))).toEqual(["#messages"]);
+    ends.handler.handleLLMEnd({}, "c2");
+    expect(convertNext(chunk("updates", {}))).toEqual(["#message-end", "#updates"]);
+  });
+
+  it("without it records nothing but what REST asked for", () => {
+    expect(namesOf(record({ eventStreaming: false }, ...ALL))).toEqual([]);
   });
 });
 

@@ -51,7 +51,7 @@ describe("the shipped config.yaml", () => {
 
   it("holds every key that there is", () => {
     const raw: unknown = parse(readFileSync(join(root, "config.yaml"), "utf8"));
-    const { graphs, baseDir: _, ...builtIn } = load(GRAPHS).config;
+    const { graphs, graphHost: _host, baseDir: _, ...builtIn } = load(GRAPHS).config;
 
     expect(keysOf(raw, "").filter((key) => !key.startsWith("graphs"))).toEqual(
       keysOf(builtIn, "")
@@ -235,6 +235,22 @@ describe("what cannot be used is refused with the path of the key", () => {
 });
 
 describe("what follows from what", () => {
+  it("an index names its model and its dimensions, and has defaults for the rest", () => {
+    const index = (text: string) => load(`${GRAPHS}store: { index: ${text} }`).config.store.index;
+    expect(index("{ embed: openai:small, dims: 3 }")).toEqual({
+      embed: "openai:small",
+      dims: 3,
+      fields: ["$"],
+      timeoutSeconds: 30,
+      reembed: false,
+    });
+    expect(index("null")).toBeNull();
+    expect(load(GRAPHS).config.store.index).toBeNull();
+    expect(() => index("{}")).toThrow(/store.index.dims: .*store.index.embed: /);
+    expect(() => index("{ embed: x, dims: 0 }")).toThrow("store.index.dims");
+    expect(() => index("{ embed: x, dims: 3, field: [] }")).toThrow("store.index.field: unknown key");
+  });
+
   it("a database in memory puts state and items there too, and a store in memory goes with either", () => {
     expect(load(`${GRAPHS}database: { type: memory }`).config).toMatchObject({
       checkpointer: { type: "memory" },
@@ -295,5 +311,33 @@ describe("a server that other machines can reach", () => {
     for (const host of ["127.0.0.1", "127.8.0.1", "localhost", "::1"]) {
       expect(load(GRAPHS, { overrides: { host } }).warnings).toEqual([]);
     }
+  });
+});
+
+describe("what has names of its own in the environment", () => {
+  const environment = {
+    OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318",
+    OTEL_SERVICE_NAME: "loom",
+    LANGSMITH_API_KEY: "",
+    LANGCHAIN_API_KEY: "ls-key",
+  };
+
+  it("is taken from there", () => {
+    const { telemetry, langsmith } = load(GRAPHS, { environment }).config;
+    expect(telemetry).toEqual({ otlpEndpoint: "http://collector:4318", serviceName: "loom", recordContent: false });
+    expect(langsmith).toEqual({ apiKey: "ls-key", endpoint: null });
+  });
+
+  it("gives way to the file, and to its null", () => {
+    const yaml = `${GRAPHS}telemetry: { otlp_endpoint: null, service_name: mine }\nlangsmith: { api_key: null }\n`;
+    const { telemetry, langsmith } = load(yaml, { environment }).config;
+    expect(telemetry).toMatchObject({ otlpEndpoint: null, serviceName: "mine" });
+    expect(langsmith.apiKey).toBeNull();
+  });
+
+  it("is refused where it cannot be used", () => {
+    expect(() => load(GRAPHS, { environment: { OTEL_EXPORTER_OTLP_ENDPOINT: "collector" } })).toThrow(
+      "telemetry.otlp_endpoint: Invalid URL",
+    );
   });
 });

@@ -25,7 +25,18 @@ const thread = {
   interrupts: {},
 };
 
-const context = { assistant, thread, inFlight: [], strategy: "enqueue", temporary: false, now: 1_000 } as const;
+const context = {
+  runId: "r1",
+  user: null,
+  assistant,
+  thread,
+  inFlight: [],
+  strategy: "enqueue",
+  temporary: false,
+  recordAll: true,
+  cronId: null,
+  now: 1_000,
+} as const;
 
 describe("draftRun", () => {
   it("merges metadata and configurable: the run over the thread over the assistant", () => {

@@ -154,15 +154,6 @@ it("a subgraph compiled with `true` still keeps its own state under a binding", 
   expect(state.tasks[0]?.interrupts).toMatchObject([{ value: "well?" }]);
 });
 
-it("binding is cheap: a thousand cost less than a tenth of a second", () => {
-  const graph = builder().compile() as unknown as CompiledGraph;
-  const ours = persistence();
-  bindGraph(graph, ours);
-  const start = performance.now();
-  for (let i = 0; i < 1_000; i++) bindGraph(graph, ours);
-  expect(performance.now() - start).toBeLessThan(100);
-});
-
 describe("the store of a binding", () => {
   it("reaches nodes as it is, not wrapped into one that polls", async () => {
     const seen: unknown[] = [];

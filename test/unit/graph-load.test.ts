@@ -105,10 +105,7 @@ describe.each(["cached", "fresh"] as const)("%s modules", (modules) => {
 it("a load error carries its parts for programs", async () => {
   const error = await load("./throws.ts:graph").catch((thrown: unknown) => thrown);
   expect(error).toMatchObject({
-    graphId: "toy",
-    exportName: "graph",
-    file: join(project.folder, "helper.ts"),
-    line: 3,
+    failure: { graphId: "toy", exportName: "graph", file: join(project.folder, "helper.ts"), line: 3 },
     cause: { name: "ReferenceError" },
   });
 });

@@ -72,7 +72,11 @@ it("reloads on save, reports a broken save with its place, keeps the last good g
 
   const failure = await next("failure", () => toy.write(named(`"three`)));
   expect(failure).toBeInstanceOf(GraphLoadError);
-  expect(failure).toMatchObject({ graphId: "g0", file: join(toy.folder, "name.ts"), line: 1 });
+  expect((failure as GraphLoadError).failure).toMatchObject({
+    graphId: "g0",
+    file: join(toy.folder, "name.ts"),
+    line: 1,
+  });
   expect(name("g0")).toBe("two");
 
   await next("failure", () => rm(join(toy.folder, "name.ts")));

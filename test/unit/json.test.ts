@@ -1,6 +1,8 @@
 import { AIMessageChunk, HumanMessage, ToolMessage } from "@langchain/core/messages";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { toJson, toPlain } from "../../src/core/json.js";
+import { doubled, HOSTILE_VALUES } from "../support/hostile-values.js";
 
 describe("toJson", () => {
   it("shows messages as flat dicts, wherever they stand", () => {
@@ -54,6 +56,8 @@ describe("toJson", () => {
       [new Map<unknown, unknown>([["k", new Set([1])]]), '{"k":[1]}'],
       [new Map([[1, 2]]), "[[1,2]]"],
       [new Uint8Array([1, 2, 3]), '"AQID"'],
+      [[new Float32Array([1]), new Uint8Array([1, 2, 3]).buffer], '["AACAPw==","AQID"]'],
+      [[Object(1n), new String("s"), Object(false)], '["1","s",false]'],
       [new Date(0), '"1970-01-01T00:00:00.000Z"'],
       [new Error("boom"), '{"error":"Error","message":"boom"}'],
       [hostile, '"[unreadable]"'],
@@ -80,6 +84,38 @@ describe("toJson", () => {
     expect(toJson(deep)).toContain("[too deep]");
   });
 
+  it.each(Object.entries(HOSTILE_VALUES))("has a word for %s, alone and inside of something", (_name, make) => {
+    for (const value of [make(), [make()], { kept: 1, value: make() }, new Map([["k", make()]])]) {
+      const json = toJson(value);
+      expect(JSON.parse(json)).toBeDefined();
+      expect(json).not.toMatch(/[\n\r]/);
+    }
+  });
+
+  it("has a word for anything", () => {
+    const anything = fc.anything({
+      values: [
+        fc.constantFrom(...Object.keys(HOSTILE_VALUES)),
+        fc.string({ unit: "binary" }),
+        fc.double(),
+        fc.bigInt(),
+      ],
+      withDate: true,
+      withMap: true,
+      withSet: true,
+      withTypedArray: true,
+      withSparseArray: true,
+      withNullPrototype: true,
+      withBoxedValues: true,
+    });
+    const isJson = (value: unknown) => void JSON.parse(toJson(withHostileValues(value)));
+    fc.assert(fc.property(anything, isJson), { numRuns: 300 });
+  });
+
+  it("gives up on what would take for ever", () => {
+    expect(toJson(doubled(60))).toBe('"[too large]"');
+  });
+
   it("shares what is plain already and never changes its argument", () => {
     const plain = { a: [1, { b: "c" }] };
     expect(toPlain(plain)).toBe(plain);
@@ -89,3 +125,13 @@ describe("toJson", () => {
     expect(mixed.date).toBeInstanceOf(Date);
   });
 });
+
+/** The same, with the values of `HOSTILE_VALUES` where their names stand: fast-check itself does not survive them. */
+function withHostileValues(value: unknown): unknown {
+  if (typeof value === "string") return Object.hasOwn(HOSTILE_VALUES, value) ? HOSTILE_VALUES[value]?.() : value;
+  if (Array.isArray(value)) return value.map(withHostileValues);
+  if (value instanceof Map) return new Map([...value].map(([key, item]) => [key, withHostileValues(item)]));
+  if (value instanceof Set) return new Set([...value].map(withHostileValues));
+  if (typeof value !== "object" || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, withHostileValues(item)]));
+}

@@ -32,8 +32,21 @@ it("serves a project that has only a langgraph.json", () => {
       configurable_headers: { include: ["x-user-*"], exclude: ["x-user-secret"] },
       disable_store: true,
       disable_mcp: true,
+      disable_a2a: true,
+      disable_ui: true,
+      app: "./app.ts:app",
+      middleware_order: "auth_first",
+      enable_custom_route_auth: true,
     },
-    store: { ttl: { default_ttl: 30, refresh_on_read: false, sweep_interval_minutes: 5 } },
+    ui: { agent: "./ui.tsx" },
+    ui_config: { shared: ["@mui/material"] },
+    store: {
+      ttl: { default_ttl: 30, refresh_on_read: false, sweep_interval_minutes: 5 },
+      index: { dims: 3, embed: "./embed.ts:embed", fields: ["text"] },
+    },
+    checkpointer: {
+      ttl: { strategy: "keep_latest", default_ttl: 43_200, sweep_interval_minutes: 10, sweep_limit: 50 },
+    },
   });
 
   expect(warnings).toEqual([]);
@@ -46,40 +59,59 @@ it("serves a project that has only a langgraph.json", () => {
     cors: { allowOrigins: ["https://app.example"], allowOriginPattern: null, allowCredentials: true, maxAge: 5 },
     configurableHeaders: { includes: ["x-user-*"], excludes: ["x-user-secret"] },
     disableStore: true,
+    disableMcp: true,
+    disableA2a: true,
     disableThreads: false,
+    disableUi: true,
+    app: "./app.ts:app",
+    middlewareOrder: "auth_first",
+    enableCustomRouteAuth: true,
   });
+  expect(config.ui).toEqual({ agent: "./ui.tsx" });
+  expect(config.uiConfig).toEqual({ shared: ["@mui/material"] });
   expect(config.store.ttl).toEqual({ defaultTtl: 30, refreshOnRead: false, sweepIntervalMinutes: 5 });
+  expect(config.store.index).toMatchObject({ dims: 3, embed: "./embed.ts:embed", fields: ["text"], reembed: false });
+  expect(config.checkpointer).toEqual({
+    type: "sqlite",
+    ttl: { strategy: "keep_latest", defaultTtl: 43_200, sweepIntervalMinutes: 10, sweepLimit: 50 },
+  });
 });
 
 it("names in a warning what is not supported yet and what nobody knows", () => {
   const { warnings } = load({
     graphs: GRAPHS,
-    checkpointer: { ttl: { strategy: "delete" } },
-    store: { index: { dims: 3 }, colour: "red" },
-    http: { app: "./app.ts:app", cors: { allow_everything: true } },
-    webhooks: {},
+    checkpointer: { serde: {} },
+    store: { colour: "red" },
+    http: { mount_prefix: "/x", cors: { allow_everything: true } },
+    webhooks: { url: { allow_everything: true }, secret: "x" },
     grapsh: {},
   });
 
   expect(warnings).toEqual([
-    "langgraph.json: checkpointer.ttl is not supported yet and has no effect",
-    "langgraph.json: store.index is not supported yet and has no effect",
+    "langgraph.json: checkpointer.serde is not supported yet and has no effect",
     "langgraph.json: store.colour is not a key that heddle knows and has no effect",
-    "langgraph.json: http.app is not supported yet and has no effect",
+    "langgraph.json: http.mount_prefix is not supported yet and has no effect",
     "langgraph.json: http.cors.allow_everything is not a key that heddle knows and has no effect",
-    "langgraph.json: webhooks is not supported yet and has no effect",
+    "langgraph.json: webhooks.url.allow_everything is not a key that heddle knows and has no effect",
+    "langgraph.json: webhooks.secret is not a key that heddle knows and has no effect",
     "langgraph.json: grapsh is not a key that heddle knows and has no effect",
   ]);
 });
 
 it("does not start open where the project asks for authentication", () => {
-  const content = { graphs: GRAPHS, auth: { path: "./auth.ts:auth" } };
+  const content = { graphs: GRAPHS, auth: { cache: { ttl_seconds: 60 } } };
 
-  expect(() => load(content)).toThrow("langgraph.json: auth: authentication is not supported yet");
+  expect(() => load(content)).toThrow("langgraph.json: auth: names no path, so that everybody could do everything");
   expect(load(content, { overrides: { allowUnauthenticated: true } }).warnings).toEqual([
-    "langgraph.json: auth is not supported yet and has no effect",
+    "langgraph.json: auth.cache is not supported yet and has no effect",
     "callers are not authenticated: whoever reaches 127.0.0.1 can use every thread and run",
   ]);
+});
+
+it("takes over the project's own authentication, and trusts no header that says Studio", () => {
+  const { config, warnings } = load({ graphs: GRAPHS, auth: { path: "./auth.ts:auth", disable_studio_auth: false } });
+  expect(config.auth.path).toBe("./auth.ts:auth");
+  expect(warnings).toEqual([]);
 });
 
 it("names wrong values as langgraph.json spells them", () => {

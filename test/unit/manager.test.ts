@@ -58,6 +58,18 @@ describe("create", () => {
   });
 });
 
+describe("remove", () => {
+  it("answers the second of two at once as if it had come later", async () => {
+    const kit = await openRunKit();
+    const { manager, runs } = kit;
+    const { runId } = await manager.create("t1", runRequest());
+    await expect(manager.remove("t1", runId)).rejects.toMatchObject({ code: "conflict" });
+    await runs.finish(leaseOf(await claim(kit)), outcome());
+    const removals = await Promise.allSettled([manager.remove("t1", runId), manager.remove("t1", runId)]);
+    expect(removals).toMatchObject([{ status: "fulfilled" }, { status: "rejected", reason: { code: "not_found" } }]);
+  });
+});
+
 describe("a reading", () => {
   it("tells the thread's row where the graph's state cannot be read", async () => {
     const kit = await openRunKit();

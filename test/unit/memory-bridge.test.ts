@@ -1,6 +1,7 @@
 /** What readers and publishers of the in-memory bridge may rely on. */
-import { describe, expect, it } from "vitest";
-import { type Cursor, StreamBrokenError } from "../../src/bridge/bridge.js";
+import { describe, expect, it, vi } from "vitest";
+import { type Cursor, StreamBrokenError, type StreamEvent } from "../../src/bridge/bridge.js";
+import { fold, restAfter } from "../../src/bridge/fold.js";
 import { createMemoryBridge, createMemorySignals, type MemoryBridgeOptions } from "../../src/bridge/memory.js";
 import { event, NEVER, readAll, shown } from "../support/events.js";
 import { createFakeClock } from "../support/fake-clock.js";
@@ -174,7 +175,8 @@ describe("a log that is full", () => {
     bridge.publish("r", event(1, 1));
     bridge.publish("r", event(1, 2, "x".repeat(10_000)));
     bridge.end("r");
-    expect(await readAll(bridge, "r", { after: { fence: 1, seq: 1 } })).toEqual(["gap", "x".repeat(10_000)]);
+    expect(await readAll(bridge, "r")).toEqual(["gap", "x".repeat(10_000)]);
+    expect(await readAll(bridge, "r", { after: { fence: 1, seq: 1 } })).toEqual(["x".repeat(10_000)]); // all that follows
   });
 
   it("finds every cursor however much was dropped", async () => {
@@ -189,6 +191,18 @@ describe("a log that is full", () => {
 });
 
 describe("a finished log", () => {
+  it("tells where it begins, ends, and whether it goes on", () => {
+    const { bridge } = published(0, { open: true });
+    expect(bridge.extent("r")).toBeUndefined();
+    for (let seq = 1; seq <= 3; seq++) bridge.publish("r", event(2, seq));
+    const extent = { first: { fence: 2, seq: 1 }, last: { fence: 2, seq: 3 } };
+    expect(bridge.extent("r")).toEqual({ ...extent, ended: false });
+    bridge.end("r");
+    expect(bridge.extent("r")).toEqual({ ...extent, ended: true });
+    bridge.drop("r");
+    expect(bridge.extent("r")).toBeUndefined();
+  });
+
   it("is kept for a while", async () => {
     const { bridge, clock } = published(2);
     clock.advance(ROOMY.retentionMs - 1);
@@ -264,5 +278,149 @@ describe("signals", () => {
     signals.on("a", () => heard++);
     signals.send("a");
     expect(heard).toBe(1);
+  });
+});
+
+describe("folded replay", () => {
+  /** A chunk of an answer, of which there is one for every ten events. */
+  function token(seq: number, text = `word${seq} `): StreamEvent {
+    const message = { type: "AIMessageChunk", content: text, id: `m${Math.floor(seq / 10)}`, tool_call_chunks: [] };
+    const data = JSON.stringify([message, { langgraph_node: "agent" }]);
+    return { id: { fence: 1, seq }, event: "messages", namespace: [], data, at: 0 };
+  }
+
+  const tokens = (count: number) => Array.from({ length: count }, (_, index) => token(index + 1));
+
+  function logOf(events: readonly StreamEvent[], options: Partial<MemoryBridgeOptions> = {}) {
+    const { bridge } = open(options);
+    for (const each of events) bridge.publish("r", each);
+    return bridge;
+  }
+
+  async function join(bridge: ReturnType<typeof logOf>, cursor: Cursor = START) {
+    const batches: (readonly StreamEvent[] | "gap")[] = [];
+    for await (const batch of bridge.subscribe("r", { cursor, signal: NEVER, replay: "folded" })) {
+      batches.push(batch.kind === "gap" ? "gap" : batch.events);
+    }
+    return { batches, events: batches.flatMap((batch) => (batch === "gap" ? [] : batch)) };
+  }
+
+  it("tells folded what there is, then what comes as it comes, without a seam", async () => {
+    const events = tokens(25);
+    const bridge = logOf(events.slice(0, 14));
+    const reader = bridge.subscribe("r", { cursor: START, signal: NEVER, replay: "folded" })[Symbol.asyncIterator]();
+    const first = (await reader.next()).value;
+    expect(first).toEqual({ kind: "events", events: fold(events.slice(0, 14)) });
+    const next = reader.next();
+    for (const each of events.slice(14)) bridge.publish("r", each);
+    expect((await next).value).toEqual({ kind: "events", events: events.slice(14) });
+  });
+
+  it("misses and repeats nothing that is published while it is told", async () => {
+    const events = tokens(40);
+    const bridge = logOf(events.slice(0, 20), { maxBytesPerReader: 1 });
+    const reader = bridge.subscribe("r", { cursor: START, signal: NEVER, replay: "folded" })[Symbol.asyncIterator]();
+    const seen: StreamEvent[] = [];
+    for (let index = 20; ; index++) {
+      const each = events[index];
+      if (each === undefined) bridge.end("r");
+      else bridge.publish("r", each);
+      const step = await reader.next();
+      if (step.done === true) break;
+      if (step.value.kind === "events") seen.push(...step.value.events);
+    }
+    expect(fold(seen)).toEqual(fold(events));
+    expect(seen.length).toBeLessThan(events.length);
+  });
+
+  it("continues from any cursor", async () => {
+    const events = tokens(25);
+    const bridge = logOf(events);
+    bridge.end("r");
+    for (const { id } of events) {
+      expect((await join(bridge, { after: id })).batches.flat()).toEqual(restAfter(fold(events), id));
+    }
+    expect((await join(bridge, { after: { fence: 9, seq: 9 } })).batches).toEqual(["gap"]);
+    expect((await join(bridge, { from: "now" })).events).toEqual(events.slice(-1));
+  });
+
+  it("goes on in batches that fit", async () => {
+    const events = tokens(60);
+    const bridge = logOf(events, { maxBytesPerReader: 500 });
+    bridge.end("r");
+    const { batches } = await join(bridge);
+    expect(batches.flat()).toEqual(fold(events));
+    expect(batches.length).toBeGreaterThan(2);
+  });
+
+  it("is made once for all who join", async () => {
+    const bridge = logOf(tokens(500));
+    bridge.end("r");
+    const [first, second] = await Promise.all([join(bridge), join(bridge)]);
+    const parse = vi.spyOn(JSON, "parse");
+    const third = await join(bridge);
+    expect(parse).not.toHaveBeenCalled();
+    parse.mockRestore();
+    for (const { events } of [second, third])
+      expect(events.every((each, index) => each === first.events[index])).toBe(true);
+  });
+
+  it("goes on exactly where a log that is full begins, also when it was folded before", async () => {
+    const events = tokens(400);
+    const bridge = logOf(events.slice(0, 100), { maxBytesPerRun: 20_000 });
+    const abort = new AbortController();
+    const reader = bridge.subscribe("r", { cursor: START, signal: abort.signal, replay: "folded" });
+    await reader[Symbol.asyncIterator]().next();
+    for (const each of events.slice(100)) bridge.publish("r", each);
+    bridge.end("r");
+    const retained = await join(bridge);
+    expect(retained.batches[0]).toBe("gap");
+    const first = bridge.extent("r");
+    if (first instanceof Promise || first === undefined) throw new Error("the log is gone");
+    const kept = events.filter(({ id }) => id.seq >= first.first.seq);
+    expect(kept.length).toBeLessThan(200);
+    const essence = (all: readonly StreamEvent[]) => all.map(({ id, data }) => [id.seq, data]);
+    expect(essence(retained.events)).toEqual(essence(fold(kept)));
+  });
+
+  it("counts what it keeps, so that memory has a bound", async () => {
+    const events = tokens(200);
+    const size = events.reduce((sum, { data }) => sum + data.length + 120, 0);
+    const bridge = logOf(events, { maxRetainedBytes: 2 * size + 100 });
+    bridge.end("r");
+    for (const each of events) bridge.publish("other", each);
+    bridge.end("other");
+    expect(bridge.has("other")).toBe(true);
+    await join(bridge);
+    expect([bridge.has("r"), bridge.has("other")]).toEqual([true, false]);
+  });
+
+  it("lets others have their turn while a long log is folded", async () => {
+    const count = 5_000;
+    const bridge = logOf(
+      Array.from({ length: count }, (_, index) => token((index + 1) * 10, "x")),
+      { maxBytesPerRun: 1e9 },
+    );
+    bridge.end("r");
+    let turns = 0;
+    let isOver = false;
+    const turn = () => {
+      turns++;
+      if (!isOver) setImmediate(turn);
+    };
+    turn();
+    expect((await join(bridge)).events).toHaveLength(count);
+    isOver = true;
+    expect(turns).toBeGreaterThan(3);
+  });
+
+  it("stops when its reader has gone", async () => {
+    const bridge = logOf(tokens(50), { maxBytesPerReader: 1 });
+    const abort = new AbortController();
+    const reader = bridge.subscribe("r", { cursor: START, signal: abort.signal, replay: "folded" });
+    const steps = reader[Symbol.asyncIterator]();
+    expect((await steps.next()).done).toBe(false);
+    abort.abort();
+    expect((await steps.next()).done).toBe(true);
   });
 });

@@ -35,6 +35,8 @@ describe("decideMultitask", () => {
   it("refuses to enqueue behind too many", () => {
     expect(decide("enqueue", "running", "pending")).toBe("admit");
     expect(decide("enqueue", "running", "pending", "pending")).toBe("too_many_requests");
+    expect(decide("enqueue", "pending")).toBe("admit");
+    expect(decide("enqueue", "pending", "pending")).toBe("too_many_requests"); // none of which has begun
     expect(decide("interrupt", "running", "pending", "pending")).toBe("admit, interrupt the others");
   });
 

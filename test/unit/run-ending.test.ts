@@ -11,15 +11,16 @@ const RESULTS: Record<ExecuteResult["kind"], ExecuteResult> = {
   finished: { kind: "finished", projection: state },
   aborted: { kind: "aborted", projection: state },
   failed: { kind: "failed", error: failure, projection: state },
+  evicted: { kind: "evicted" },
 };
 
 const EXPECTED: Record<StopCause | "none", Record<ExecuteResult["kind"], string>> = {
-  none: { finished: "success", aborted: "error AbortError", failed: "error RangeError" },
-  interrupt: { finished: "interrupted", aborted: "interrupted", failed: "interrupted" },
-  rollback: { finished: "take back", aborted: "take back", failed: "take back" },
-  timeout: { finished: "success", aborted: "timeout TimeoutError", failed: "error RangeError" },
-  shutdown: { finished: "success", aborted: "release", failed: "error RangeError" },
-  lost: { finished: "abandon", aborted: "abandon", failed: "abandon" },
+  none: { finished: "success", aborted: "error AbortError", failed: "error RangeError", evicted: "release" },
+  interrupt: { finished: "interrupted", aborted: "interrupted", failed: "interrupted", evicted: "interrupted" },
+  rollback: { finished: "take back", aborted: "take back", failed: "take back", evicted: "take back" },
+  timeout: { finished: "success", aborted: "timeout TimeoutError", failed: "error RangeError", evicted: "release" },
+  shutdown: { finished: "success", aborted: "release", failed: "error RangeError", evicted: "release" },
+  lost: { finished: "abandon", aborted: "abandon", failed: "abandon", evicted: "abandon" },
 };
 
 const cells = Object.entries(EXPECTED).flatMap(([cause, row]) =>
@@ -35,7 +36,7 @@ describe("decideEnding", () => {
     if (verdict.kind !== "finish") return expect(verdict.kind).toBe(expected);
     const { status, error, projection: kept } = verdict.outcome;
     expect([status, error?.error].join(" ").trim()).toBe(expected);
-    expect(kept).toBe(state);
+    expect(kept).toBe(kind === "evicted" ? null : state);
   });
 
   it("takes a temporary thread along", () => {
@@ -46,5 +47,21 @@ describe("decideEnding", () => {
     expect(decideEnding(claimedRun(), { cause: null, result: RESULTS.finished })).toMatchObject({
       outcome: { deleteThread: false },
     });
+  });
+
+  it("leaves a temporary thread that is to wait for an answer, while it has a question", () => {
+    const run = claimedRun({ payload: { ...PAYLOAD, temporary: true, keepWhenPaused: true } });
+    const asking = projection({ interrupts: { task: [{ id: "i", value: "Go on?" }] }, next: ["ask"] });
+    const breakpoint = projection({ next: ["ask"] });
+    const endings = [
+      [{ kind: "finished", projection: asking }, null, false],
+      [{ kind: "finished", projection: breakpoint }, null, true],
+      [{ kind: "finished", projection: state }, null, true],
+      [{ kind: "aborted", projection: asking }, "interrupt", true],
+      [{ kind: "failed", error: failure, projection: asking }, null, true],
+    ] as const;
+    for (const [result, cause, deleteThread] of endings) {
+      expect(decideEnding(run, { cause, result })).toMatchObject({ outcome: { deleteThread } });
+    }
   });
 });

@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import { hostKit, type MessageKit } from "../../src/core/kit.js";
 import { createSerde, MAX_DEPTH } from "../../src/storage/serde.js";
+import { doubled, HOSTILE_VALUES } from "../support/hostile-values.js";
 
 const serde = createSerde(hostKit);
 
@@ -340,6 +341,37 @@ describe("what cannot be stored", () => {
     expect(() => serde.dumps({ map })).toThrow("refers to itself");
     const shared = { once: 1 };
     expect(roundTrip([shared, shared])).toStrictEqual([shared, shared]);
+  });
+
+  it("keeps binary data of every kind, and takes only its part of a shared buffer", () => {
+    const bytes = Uint8Array.from([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255]);
+    const views = [
+      new Float32Array([1.5, -2]),
+      new Float64Array([Math.PI]),
+      new Int16Array(bytes.buffer, 2, 3),
+      new BigUint64Array([2n ** 64n - 1n]),
+      new Uint8ClampedArray([300]),
+      new DataView(bytes.buffer, 4, 8),
+      bytes.buffer,
+    ];
+    expect(roundTrip({ views })).toStrictEqual({ views });
+    expect(roundTrip(views[2])).toHaveProperty("buffer.byteLength", 6);
+    expect(roundTrip(new SharedArrayBuffer(2))).toStrictEqual(new ArrayBuffer(2));
+  });
+
+  it("is refused when it has more parts than can be walked", () => {
+    expect(() => serde.dumps({ doubled: doubled(60) })).toThrow("more than 10000000 parts");
+    expect(() => serde.dumps(HOSTILE_VALUES["sparse array"]?.())).toThrow("more than 10000000 parts");
+  });
+
+  it.each(Object.entries(HOSTILE_VALUES))("is stored or refused with an Error: %s", (_name, make) => {
+    for (const value of [make(), { value: make() }]) {
+      try {
+        roundTrip(value);
+      } catch (error) {
+        expect(error).toBeInstanceOf(Error);
+      }
+    }
   });
 
   it("is refused when it is nested too deeply, and works up to there", () => {

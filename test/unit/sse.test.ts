@@ -1,11 +1,12 @@
 /** Long answers: when their bytes leave, and how they end. */
 import { describe, expect, it } from "vitest";
-import { frame, JSON_HEARTBEAT, longResponse, SSE_HEADERS, SSE_HEARTBEAT } from "../../src/api/sse.js";
+import type { AnswerEnd } from "../../src/api/run-audience.js";
+import { JSON_HEARTBEAT, longResponse, SSE_HEADERS, SSE_HEARTBEAT } from "../../src/api/sse.js";
 import { createFakeClock } from "../support/fake-clock.js";
 
 /** A source that says what the test tells it to. */
 function createSource() {
-  const waiting: { resolve(step: IteratorResult<string>): void; reject(error: Error): void }[] = [];
+  const waiting: { resolve(step: IteratorResult<Uint8Array>): void; reject(error: Error): void }[] = [];
   let asked = 0;
   return {
     get asked() {
@@ -14,10 +15,10 @@ function createSource() {
     chunks: {
       next() {
         asked++;
-        return new Promise<IteratorResult<string>>((resolve, reject) => waiting.push({ resolve, reject }));
+        return new Promise<IteratorResult<Uint8Array>>((resolve, reject) => waiting.push({ resolve, reject }));
       },
     },
-    say: (value: string) => waiting.shift()?.resolve({ done: false, value }),
+    say: (value: string) => waiting.shift()?.resolve({ done: false, value: Buffer.from(value) }),
     end: () => waiting.shift()?.resolve({ done: true, value: undefined }),
     fail: () => waiting.shift()?.reject(new Error("source")),
   };
@@ -26,7 +27,7 @@ function createSource() {
 function open(options: { readonly canBreak?: boolean; readonly heartbeat?: string } = {}) {
   const clock = createFakeClock();
   const source = createSource();
-  const closed: boolean[] = [];
+  const closed: AnswerEnd[] = [];
   let broken = 0;
   const response = longResponse({
     chunks: source.chunks,
@@ -37,7 +38,7 @@ function open(options: { readonly canBreak?: boolean; readonly heartbeat?: strin
       broken++;
       return options.canBreak ?? true;
     },
-    onClose: ({ byClient }) => closed.push(byClient),
+    onClose: (end) => closed.push(end),
   });
   const reader = (response.body as ReadableStream<Uint8Array>).getReader();
   const read = async (): Promise<string | undefined> => {
@@ -74,7 +75,7 @@ describe("longResponse", () => {
     await settle();
     source.end();
     expect(await last).toBeUndefined();
-    expect(closed).toEqual([false]);
+    expect(closed).toEqual(["ended"]);
     expect(broken()).toBe(0);
     expect(clock.pending()).toBe(0);
   });
@@ -107,7 +108,7 @@ describe("longResponse", () => {
     source.fail();
     await settle();
     expect(broken()).toBe(1);
-    expect(closed).toEqual([false]);
+    expect(closed).toEqual(["cut"]);
     expect(await Promise.race([next, settle().then(() => "open")])).toBe("open");
   });
 
@@ -122,12 +123,12 @@ describe("longResponse", () => {
     const { source, reader, closed, clock } = open();
     const next = reader.read();
     await reader.cancel();
-    expect(closed).toEqual([true]);
+    expect(closed).toEqual(["left"]);
     source.end();
     await next;
     await settle();
     clock.advance(60_000);
-    expect(closed).toEqual([true]);
+    expect(closed).toEqual(["left"]);
     expect(source.asked).toBe(1);
   });
 
@@ -140,7 +141,7 @@ describe("longResponse", () => {
     expect(broken()).toBe(0);
     clock.advance(1);
     expect(broken()).toBe(1);
-    expect(closed).toEqual([false]);
+    expect(closed).toEqual(["cut"]);
   });
 
   it("never cuts off a client that waits", async () => {
@@ -152,23 +153,6 @@ describe("longResponse", () => {
       await next;
     }
     expect(broken()).toBe(0);
-  });
-});
-
-describe("frame", () => {
-  const item = { id: { fence: 2, seq: 7 }, event: "values", namespace: [], data: '{"a":1}' };
-
-  it.each([
-    ["the root", item, 'id: 2-7\nevent: values\ndata: {"a":1}\n\n'],
-    ["a subgraph", { ...item, namespace: ["a:1", "b:2"] }, 'id: 2-7\nevent: values|a:1|b:2\ndata: {"a":1}\n\n'],
-    ["no id, rather than an empty one", { ...item, id: null }, 'event: values\ndata: {"a":1}\n\n'],
-    [
-      "line breaks in names",
-      { ...item, namespace: ["a\r\nid: 9\n"] },
-      'id: 2-7\nevent: values|a id: 9 \ndata: {"a":1}\n\n',
-    ],
-  ])("%s", (_title, given, expected) => {
-    expect(frame(given)).toBe(expected);
   });
 });
 

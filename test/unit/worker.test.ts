@@ -226,6 +226,29 @@ describe("an attempt", () => {
     expect(renew).toHaveBeenCalledTimes(12);
   });
 
+  it("renews its lease only while its thread answers, so that it ends when the thread does not", async () => {
+    const { worker, admit, host, clock, runs, database } = await openRunKit({ leaseMs: 15_000 });
+    const renew = vi.spyOn(runs, "renew");
+    worker.start();
+    await admit({ runId: "r1" });
+    await host.next();
+    const leaseUntil = async () =>
+      (await database.selectFrom("runs").select("lease_until").executeTakeFirst())?.lease_until;
+    const pass = async () => {
+      clock.advance(5_000);
+      await settle();
+    };
+    await pass();
+    const until = clock.now() + 15_000;
+    expect(await leaseUntil()).toBe(until);
+    host.answer(false);
+    for (let third = 0; third < 3; third++) await pass();
+    expect([await leaseUntil(), clock.now(), renew.mock.calls.length]).toEqual([until, until, 1]);
+    host.answer(true);
+    await pass();
+    expect(await leaseUntil()).toBe(clock.now() + 15_000);
+  });
+
   it("says nothing more once its lease is lost", async () => {
     const { worker, admit, host, clock, database, bridge } = await openRunKit({ leaseMs: 15_000 });
     worker.start();

@@ -1,10 +1,10 @@
 /** The page: threads on the left, the open one on the right. */
 import { Client } from "@langchain/langgraph-sdk";
 import { useCallback, useMemo, useState } from "react";
-import { Chat } from "./chat.js";
+import { EventStreamingChat, LegacyChat } from "./chat.js";
+import type { ChatState } from "./chat-model.js";
 import { type Settings, useThreadInAddress } from "./settings.js";
 import { Sidebar } from "./sidebar.js";
-import type { ChatState } from "./use-chat.js";
 
 /** What a fresh hook shows until it has fetched the thread; see `resync` below. */
 interface Carried {
@@ -37,6 +37,8 @@ export function App({ settings }: { readonly settings: Settings }) {
     },
     [openThread],
   );
+
+  const Chat = settings.hook === "legacy" ? LegacyChat : EventStreamingChat;
 
   return (
     <div className="page">

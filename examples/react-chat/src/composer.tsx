@@ -1,5 +1,7 @@
 /** Where the next message is written; while the agent answers, the place of the stop button. */
 import { useState } from "react";
+import type { Queue } from "./chat-model.js";
+import { QueueView } from "./queue.js";
 
 interface ComposerProps {
   readonly isStreaming: boolean;
@@ -7,14 +9,16 @@ interface ComposerProps {
   readonly canStop: boolean;
   /** A question is open: it is answered first. */
   readonly isBlocked: boolean;
+  /** Where there is one, messages can be sent while the agent answers. */
+  readonly queue: Queue | undefined;
   onSend(text: string): void;
   onStop(): void;
 }
 
 /** Enter sends, Shift+Enter starts a new line. */
-export function Composer({ isStreaming, canStop, isBlocked, onSend, onStop }: ComposerProps) {
+export function Composer({ isStreaming, canStop, isBlocked, queue, onSend, onStop }: ComposerProps) {
   const [text, setText] = useState("");
-  const canSend = !isStreaming && !isBlocked && text.trim() !== "";
+  const canSend = (!isStreaming || queue !== undefined) && !isBlocked && text.trim() !== "";
   const send = () => {
     if (!canSend) return;
     onSend(text.trim());
@@ -28,6 +32,7 @@ export function Composer({ isStreaming, canStop, isBlocked, onSend, onStop }: Co
         send();
       }}
     >
+      <QueueView queue={queue} />
       <div className="composer-box">
         <textarea
           aria-label="Message"
@@ -50,7 +55,8 @@ export function Composer({ isStreaming, canStop, isBlocked, onSend, onStop }: Co
               <rect x="4" y="4" width="8" height="8" rx="1.5" />
             </svg>
           </button>
-        ) : (
+        ) : null}
+        {isStreaming && !canSend ? null : (
           <button type="submit" className="round" data-testid="send" disabled={!canSend}>
             <span className="visually-hidden">Send</span>
             <svg viewBox="0 0 16 16" aria-hidden="true">

@@ -1,7 +1,8 @@
 /** One message: what a human said (editable), or what the agent said and which tools it called. */
 import type { Message } from "@langchain/langgraph-sdk";
 import { type FormEvent, useState } from "react";
-import type { MessagePlace } from "./use-chat.js";
+import { type MessagePlace, type Part, textOf } from "./chat-model.js";
+import { PartView } from "./part.js";
 
 interface MessageViewProps {
   readonly message: Message;
@@ -9,6 +10,8 @@ interface MessageViewProps {
   readonly all: readonly Message[];
   readonly isGrowing: boolean;
   readonly place: MessagePlace;
+  /** The agents that its tool calls started are shown with the calls. */
+  readonly parts: readonly Part[];
   onBranch(branch: string): void;
 }
 
@@ -25,9 +28,13 @@ export function MessageView(props: MessageViewProps) {
           {text}
         </div>
       )}
-      {(message.tool_calls ?? []).map((call, index) => (
-        <ToolCall key={call.id ?? index} name={call.name} args={call.args} result={resultOf(call.id, props.all)} />
-      ))}
+      {(message.tool_calls ?? []).map((call, index) => {
+        const part = props.parts.find(({ id }) => id === call.id);
+        if (part !== undefined) return <PartView key={call.id} part={part} />;
+        return (
+          <ToolCall key={call.id ?? index} name={call.name} args={call.args} result={resultOf(call.id, props.all)} />
+        );
+      })}
       <BranchSwitch {...props} />
     </article>
   );
@@ -156,12 +163,6 @@ function ToolCall({ name, args, result }: ToolCallProps) {
 function resultOf(callId: string | undefined, all: readonly Message[]): string | undefined {
   const result = all.find((message) => message.type === "tool" && message.tool_call_id === callId);
   return result === undefined ? undefined : textOf(result);
-}
-
-/** The text of a message, without its images and other blocks. */
-function textOf({ content }: Message): string {
-  if (typeof content === "string") return content;
-  return content.map((block) => (block.type === "text" ? block.text : "")).join("");
 }
 
 function show(value: unknown): string {

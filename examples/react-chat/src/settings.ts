@@ -2,7 +2,8 @@
  * What the page's address says: which gateway, which graph, which thread.
  *
  * `?api=` the gateway (else `VITE_API_URL`, else the local default), `?graph=` the assistant or graph (`agent`),
- * `?thread=` the open thread, `?delay=` milliseconds before each token of the scripted examples.
+ * `?thread=` the open thread, `?delay=` milliseconds before each token of the scripted examples, `?hook=` and `?transport=` how
+ * the page talks to the gateway.
  */
 import { useCallback, useEffect, useState } from "react";
 
@@ -11,7 +12,25 @@ export interface Settings {
   readonly assistantId: string;
   /** Undefined leaves the pace to the graph. */
   readonly tokenDelayMs: number | undefined;
+  /** `legacy` is the SDK's own, `event-streaming` that of `@langchain/react`. */
+  readonly hook: "legacy" | "event-streaming";
+  /** Of event streaming. */
+  readonly transport: "sse" | "websocket";
 }
+
+/** A way to talk to the gateway. */
+export type Mode = Pick<Settings, "hook" | "transport">;
+
+export const MODES: readonly (Mode & { readonly label: string; readonly title: string })[] = [
+  { hook: "legacy", transport: "sse", label: "Legacy", title: "@langchain/langgraph-sdk/react" },
+  { hook: "event-streaming", transport: "sse", label: "Event streaming", title: "@langchain/react over SSE" },
+  {
+    hook: "event-streaming",
+    transport: "websocket",
+    label: "… over WebSocket",
+    title: "@langchain/react over WebSocket",
+  },
+];
 
 /** Reads the settings from the query string; anything missing has a default. */
 export function readSettings(search: string): Settings {
@@ -22,7 +41,18 @@ export function readSettings(search: string): Settings {
     apiUrl: query.get("api") ?? (typeof configured === "string" ? configured : "http://localhost:2024"),
     assistantId: query.get("graph") ?? "agent",
     tokenDelayMs: Number.isFinite(delay) ? delay : undefined,
+    hook: query.get("hook") === "event-streaming" ? "event-streaming" : "legacy",
+    transport: query.get("transport") === "websocket" ? "websocket" : "sse",
   };
+}
+
+/** The query string that opens the same page in another mode. */
+export function searchFor(search: string, { hook, transport }: Mode): string {
+  const query = new URLSearchParams(search);
+  query.set("hook", hook);
+  if (transport === "sse") query.delete("transport");
+  else query.set("transport", transport);
+  return `?${query}`;
 }
 
 /** The open thread, kept in the address so that a reload, a bookmark and the back button find it again. */

@@ -1,0 +1,65 @@
+/**
+ * Carries an execution's events to another thread, many at once.
+ *
+ * 1. What was produced in one turn of the event loop travels together; a graph that never ends its turn is interrupted by
+ *    size or time, so that its readers see it working.
+ * 2. It sends no more than a window ahead of its reader: a graph that floods waits instead of filling the memory.
+ */
+import type { GraphEvent } from "./host.js";
+
+export interface EventOutbox {
+  /** A promise when the window is full: to be awaited before the next event. */
+  add(event: GraphEvent): Promise<void> | undefined;
+  flush(): void;
+  /** The reader took this much. */
+  took(size: number): void;
+}
+
+const BATCH_SIZE = 64 * 1_024;
+const BATCH_MS = 5;
+const WINDOW_SIZE = 1_024 ** 2;
+/** An event costs its strings and about this much around them. */
+const EVENT_SIZE = 120;
+
+export function createEventOutbox(send: (events: readonly GraphEvent[], size: number) => void): EventOutbox {
+  let batch: GraphEvent[] = [];
+  let size = 0;
+  let startedAt = 0;
+  let untaken = 0;
+  let scheduled = false;
+  let resume = (): void => {};
+
+  function flush(): void {
+    if (batch.length === 0) return;
+    send(batch, size);
+    untaken += size;
+    batch = [];
+    size = 0;
+  }
+
+  return {
+    flush,
+    add(event) {
+      if (batch.length === 0) startedAt = performance.now();
+      batch.push(event);
+      size += event.data.length + EVENT_SIZE;
+      if (size >= BATCH_SIZE || performance.now() - startedAt >= BATCH_MS)
+        flush(); // 1
+      else if (!scheduled) {
+        scheduled = true;
+        setImmediate(() => {
+          scheduled = false;
+          flush();
+        });
+      }
+      if (untaken < WINDOW_SIZE) return undefined;
+      return new Promise((resolve) => {
+        resume = resolve; // 2
+      });
+    },
+    took(taken) {
+      untaken -= taken;
+      if (untaken < WINDOW_SIZE) resume();
+    },
+  };
+}

@@ -1,0 +1,97 @@
+/**
+ * Storage as graph threads reach it: they read checkpoints themselves and ask the main thread for everything that writes.
+ *
+ * SQLite allows one writer, and two connections that write one file keep each other waiting inside the event loop. So the
+ * main thread's connection is the only one that writes; what crosses is plain data, in the order in which it was asked.
+ */
+import { BaseStore, type Operation, type OperationResults } from "@langchain/langgraph-checkpoint";
+import { type CheckpointKey, type CheckpointWrite, prepareReads } from "./checkpoint-tables.js";
+import { createSavers } from "./checkpoints.js";
+import { type IndexFields, type ItemOperation, parseItemOperation } from "./item-operation.js";
+import type { SqlStore } from "./items.js";
+import { openSqliteReader } from "./sqlite.js";
+import type { Checkpoints } from "./storage.js";
+
+/** Plain data. */
+type StorageAsk =
+  | CheckpointWrite
+  | { readonly kind: "delete thread"; readonly threadId: string }
+  | { readonly kind: "items"; readonly operations: readonly ItemOperation[] };
+
+export type AskStorage = (ask: StorageAsk) => Promise<unknown>;
+
+export interface ThreadStorage {
+  readonly checkpoints: Pick<Checkpoints, "forRun" | "saver">;
+  readonly store: BaseStore;
+}
+
+/** The graph thread's side. `file`: the checkpoints, which the main thread has opened before; `fields`: its store's. */
+export function openThreadStorage(file: string, ask: AskStorage, fields: IndexFields): ThreadStorage {
+  const connection = openSqliteReader(file);
+  const reads = prepareReads(connection);
+  /** Channels of checkpoints that are on their way: their children are made before they arrive. */
+  const underWay = new Map<string, Extract<CheckpointWrite, { kind: "checkpoint" }>["row"]["channels"]>();
+
+  async function write(write: CheckpointWrite): Promise<void> {
+    if (write.kind === "writes") return void (await ask(write));
+    const key = keyOf(write.row);
+    underWay.set(key, write.row.channels);
+    try {
+      await ask(write);
+    } finally {
+      if (underWay.get(key) === write.row.channels) underWay.delete(key);
+    }
+  }
+
+  return {
+    checkpoints: createSavers({
+      connection,
+      reads: { ...reads, channels: (key) => underWay.get(keyOf(key)) ?? reads.channels(key) },
+      write,
+      deleteThread: async (threadId) => void (await ask({ kind: "delete thread", threadId })),
+    }),
+    store: new ThreadStore(ask, fields),
+  };
+}
+
+function keyOf({ threadId, checkpointNs, checkpointId }: CheckpointKey): string {
+  return JSON.stringify([threadId, checkpointNs, checkpointId]);
+}
+
+/** The long-term memory, reached from a graph thread. Operations are checked where their values still are what they are. */
+class ThreadStore extends BaseStore {
+  private readonly ask: AskStorage;
+  private readonly fields: IndexFields;
+
+  constructor(ask: AskStorage, fields: IndexFields) {
+    super();
+    this.ask = ask;
+    this.fields = fields;
+  }
+
+  override async batch<Operations extends Operation[]>(operations: Operations): Promise<OperationResults<Operations>> {
+    const results = await this.ask({
+      kind: "items",
+      operations: operations.map((operation) => parseItemOperation(operation, this.fields)),
+    });
+    return results as OperationResults<Operations>; // `SqlStore.apply`: one result per operation, of its operation's kind
+  }
+}
+
+/** The main thread's side: does what a graph thread asks for. */
+export function createStorageService(storage: {
+  readonly checkpoints: Pick<Checkpoints, "write" | "deleteThread">;
+  readonly store: Pick<SqlStore, "apply">;
+}): (ask: unknown) => unknown {
+  return (asked) => {
+    const ask = asked as StorageAsk; // made by `openThreadStorage`
+    switch (ask.kind) {
+      case "items":
+        return storage.store.apply(ask.operations);
+      case "delete thread":
+        return storage.checkpoints.deleteThread(ask.threadId);
+      default:
+        return storage.checkpoints.write(ask);
+    }
+  };
+}

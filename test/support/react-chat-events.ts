@@ -4,7 +4,7 @@ import type { ChatPage } from "./chat-page.js";
 import { counted, expectGrowth, type Suite } from "./react-chat-target.js";
 
 /** Defines the tests of one mode. */
-export function describeEventStreaming({ it, gateway, threadStatus }: Suite): void {
+export function describeEventStreaming({ it, mode, gateway, threadStatus }: Suite): void {
   /** As curl would. */
   async function startByRest(chat: ChatPage, text: string): Promise<void> {
     const response = await fetch(`${gateway().apiUrl}/threads/${chat.threadId()}/runs`, {
@@ -13,7 +13,7 @@ export function describeEventStreaming({ it, gateway, threadStatus }: Suite): vo
       body: JSON.stringify({
         assistant_id: "agent",
         input: { messages: [{ role: "user", content: text }] },
-        config: { configurable: { token_delay_ms: 25 } },
+        config: { configurable: { token_delay_ms: 100 } },
       }),
     });
     expect(response.status).toBe(200);
@@ -73,4 +73,47 @@ export function describeEventStreaming({ it, gateway, threadStatus }: Suite): vo
     expect(await chat.get("queued").count()).toBe(0);
     expect(await chat.answers()).toEqual([counted(200), counted(5)]);
   });
+
+  // Over a WebSocket the answer itself needs the stream.
+  if (mode.transport === "sse") {
+    it("takes the answer to what a reloaded thread asks before its stream has begun", async ({ open }) => {
+      const chat = await open(0);
+      await chat.send("Delete the old drafts");
+      await chat.reaches("asking");
+      let letGo: () => void = () => undefined;
+      const isLetGo = new Promise<void>((resolve) => {
+        letGo = resolve;
+      });
+      await chat.page.route("**/stream/events", async (route) => {
+        await isLetGo;
+        await route.continue();
+      });
+      await chat.page.reload();
+      await chat.reaches("asking");
+      const answered = chat.page.waitForResponse("**/commands");
+      await chat.get("reject").click();
+      expect((await answered).status()).toBe(200);
+      letGo();
+      await chat.reaches("idle");
+
+      expect((await chat.answers()).at(-1)).toMatch(/^Understood, I have not deleted the old drafts/);
+      expect(await threadStatus(chat)).toBe("idle");
+    });
+
+    it("says that an answer did not arrive, and takes it once more", async ({ open }) => {
+      const chat = await open(0);
+      await chat.send("Delete the old drafts");
+      await chat.reaches("asking");
+      await chat.page.route("**/commands", (route) => route.fulfill({ status: 503, json: { detail: "too busy" } }));
+      await chat.get("reject").click();
+      await chat.get("error").getByText("too busy").waitFor();
+      await chat.reaches("asking");
+      await chat.page.unroute("**/commands");
+      await chat.get("reject").click();
+      await chat.reaches("idle");
+
+      expect((await chat.answers()).at(-1)).toMatch(/^Understood, I have not deleted the old drafts/);
+      expect(await chat.get("error").count()).toBe(0);
+    });
+  }
 }

@@ -18,6 +18,7 @@ export function useEventStreamingChat(options: ChatOptions): Chat {
   const { client, settings, threadId, onActivity } = options;
   const [isStarting, setIsStarting] = useState(false);
   const [isAnswering, setIsAnswering] = useState(false);
+  const [refusal, setRefusal] = useState<unknown>();
   const [isStopping, setIsStopping] = useState(false);
   const stream = useStream<ChatState, ApprovalRequest>({
     client,
@@ -43,6 +44,8 @@ export function useEventStreamingChat(options: ChatOptions): Chat {
   useEffect(onActivity, [stream.isLoading, onActivity]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: an answer begins a run without saying so; it has when the hook is told
   useEffect(() => setIsAnswering(false), [stream.isLoading, threadId]);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: what went wrong before is over when a run begins
+  useEffect(() => setRefusal(undefined), [stream.isLoading, threadId]);
 
   const config = settings.tokenDelayMs === undefined ? {} : { configurable: { token_delay_ms: settings.tokenDelayMs } };
 
@@ -63,7 +66,7 @@ export function useEventStreamingChat(options: ChatOptions): Chat {
     messages: branches.messages,
     isBusy,
     isLoadingThread: stream.isThreadLoading,
-    error: stream.error,
+    error: stream.error ?? refusal,
     question: isBusy ? undefined : stream.interrupt,
     canStop: stream.isLoading && !isStarting && !isStopping,
     parts: partsOf(stream),
@@ -78,7 +81,12 @@ export function useEventStreamingChat(options: ChatOptions): Chat {
     },
     answer(resume) {
       setIsAnswering(true);
-      stream.respond(resume, { config }).catch(console.error); // `stream.error` shows it
+      // Named, the question may come from the state: the hook knows unnamed ones only from the thread's stream.
+      const question = stream.interrupt?.id === undefined ? {} : { interruptId: stream.interrupt.id };
+      stream.respond(resume, { config, ...question }).catch((error: unknown) => {
+        setIsAnswering(false);
+        setRefusal(error);
+      });
     },
     proceed: () => void stream.submit(null, { config }),
     async stop() {

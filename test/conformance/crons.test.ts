@@ -1,5 +1,5 @@
 /** Crons through the SDK (C1–C7): what is stored is what was asked for, and what fires is what is stored. */
-import type { Client, Cron } from "@langchain/langgraph-sdk";
+import { Client, type Cron } from "@langchain/langgraph-sdk";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { SystemClock } from "../../src/core/clock.js";
 import { startTestGateway, type TestGateway, type TestGatewayOptions } from "../support/gateway.js";
@@ -362,6 +362,27 @@ describe("what fires", () => {
     await expect.poll(firedCount).toBe(2);
     await expect.poll(() => client.threads.search()).toMatchObject([{ metadata: { cron_id: kept }, status: "idle" }]);
     expect(await client.threads.search({ metadata: { cron_id: kept } })).toHaveLength(1);
+  });
+
+  it("runs as whoever made the cron, and belongs to them", async () => {
+    await start({ config: { auth: { path: "./test/support/auth.ts:auth" } } });
+    const ask = (who: string): Client =>
+      new Client({
+        apiUrl: gateway.url,
+        defaultHeaders: { authorization: `Bearer ${who}` },
+        callerOptions: { maxRetries: 0 },
+      });
+    const [ada, mallory] = [ask("ada"), ask("mallory")];
+    await ada.crons.create("counter", { schedule: "0 * * * *", input: {}, onRunCompleted: "keep" });
+    aheadMs += HOUR_MS;
+    await expect.poll(() => ada.threads.search()).toMatchObject([{ status: "idle" }]);
+    const [thread] = await ada.threads.search();
+    expect(thread).toMatchObject({
+      metadata: { owner: "ada" },
+      values: { count: 1, seen: { configurable: { langgraph_auth_user: { identity: "ada", team: "loom" } } } },
+    });
+    expect(await mallory.threads.search()).toEqual([]);
+    await expect(mallory.threads.get(thread?.thread_id ?? "")).rejects.toThrow(/404/);
   });
 
   it("after a death is the latest of what was missed, once", async () => {

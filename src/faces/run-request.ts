@@ -1,7 +1,7 @@
 /** The run that another protocol asks for: what it says, and everything else as a run is by default. Pure. */
 import { invalid } from "../core/errors.js";
 import { isCommand } from "../core/kit.js";
-import type { RunRequest } from "../runs/draft.js";
+import { PLAIN_RUN, type RunRequest } from "../runs/draft.js";
 
 /** What only the HTTP request tells: its idempotency key, its trace, and the headers that graphs may see. */
 export type RequestHeaders = Pick<RunRequest, "idempotencyKey" | "headerConfigurable" | "traceparent">;
@@ -11,25 +11,5 @@ type Asked = Pick<RunRequest, "assistantId"> & Partial<RunRequest>;
 /** Throws `validation` for an input that would be obeyed. */
 export function runRequest(asked: Asked, headers: RequestHeaders): RunRequest {
   if (isCommand(asked.input ?? null)) throw invalid("a LangGraph Command is no input");
-  return {
-    input: null,
-    command: null,
-    metadata: {},
-    config: {},
-    context: null,
-    checkpoint: null,
-    streamModes: ["values"],
-    subgraphs: false,
-    resumable: false,
-    interruptBefore: null,
-    interruptAfter: null,
-    durability: "async",
-    multitaskStrategy: undefined,
-    ifNotExists: "reject",
-    afterSeconds: 0,
-    onDisconnect: "continue",
-    onCompletion: "delete",
-    ...headers,
-    ...asked,
-  };
+  return { ...PLAIN_RUN, ...headers, ...asked };
 }

@@ -31,6 +31,27 @@ export interface RunRequest extends Omit<RunPayload, "temporary" | "keepWhenPaus
   readonly headerConfigurable: JsonObject;
 }
 
+/** A run as it is by default: what a request says goes on top of it. */
+export const PLAIN_RUN: Omit<RunRequest, "assistantId" | "idempotencyKey" | "headerConfigurable"> = {
+  input: null,
+  command: null,
+  metadata: {},
+  config: {},
+  context: null,
+  checkpoint: null,
+  streamModes: ["values"],
+  subgraphs: false,
+  resumable: false,
+  interruptBefore: null,
+  interruptAfter: null,
+  durability: "async",
+  multitaskStrategy: undefined,
+  ifNotExists: "reject",
+  afterSeconds: 0,
+  onDisconnect: "continue",
+  onCompletion: "delete",
+};
+
 export interface DraftContext {
   readonly runId: string;
   /** Who asks for it. */

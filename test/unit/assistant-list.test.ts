@@ -4,20 +4,10 @@ import { notFound } from "../../src/core/errors.js";
 import { systemAssistantId } from "../../src/core/ids.js";
 import type { Assistant } from "../../src/core/model.js";
 import { allAssistants, modelNames, requireModel } from "../../src/faces/assistant-list.js";
+import { newAssistant } from "../support/sql-stores.js";
 
 function assistant(assistantId: string, name: string): Assistant {
-  return {
-    assistantId,
-    name,
-    version: 1,
-    graphId: "g",
-    description: null,
-    config: {},
-    context: {},
-    metadata: {},
-    createdAt: 0,
-    updatedAt: 0,
-  };
+  return { ...newAssistant({ assistantId, name }), version: 1, createdAt: 0, updatedAt: 0 };
 }
 
 const AGENT = assistant(systemAssistantId("agent"), "agent");

@@ -2,20 +2,10 @@
 import { describe, expect, it } from "vitest";
 import type { Assistant, JsonObject } from "../../src/core/model.js";
 import { inputSchema, takesContext, toolNames, toolResult } from "../../src/faces/mcp-tools.js";
+import { newAssistant } from "../support/sql-stores.js";
 
 function assistant(name: string, assistantId = `${name}-id`): Assistant {
-  return {
-    assistantId,
-    name,
-    version: 1,
-    graphId: "g",
-    description: null,
-    config: {},
-    context: {},
-    metadata: {},
-    createdAt: 0,
-    updatedAt: 0,
-  };
+  return { ...newAssistant({ assistantId, name }), version: 1, createdAt: 0, updatedAt: 0 };
 }
 
 const namesOf = (...assistants: Assistant[]) => [...toolNames(assistants).keys()];

@@ -11,9 +11,9 @@ import { sweep } from "../support/crash-sweep.js";
 import { report, SCALE, scaled } from "../support/scale.js";
 
 /** Every how many-eth first and second death is tried. */
-const CUT = scaled({ quick: { every: 30, secondEvery: 200 }, full: { every: 4, secondEvery: 60 } });
+const CUT = scaled({ quick: { every: 30, secondEvery: 200 }, full: { every: 12, secondEvery: 180 } });
 /** The same with savers that ask the main thread to write: what is on its way then is lost as well. */
-const ASKING_CUT = scaled({ quick: { every: 20, secondEvery: 0 }, full: { every: 12, secondEvery: 60 } });
+const ASKING_CUT = scaled({ quick: { every: 20, secondEvery: 0 }, full: { every: 24, secondEvery: 180 } });
 const ONLY = new RegExp(process.env.HEDDLE_SWEEP_ONLY ?? "");
 const DURABILITIES = ["sync", "async", "exit"] as const;
 

@@ -10,6 +10,7 @@
  */
 import { types } from "node:util";
 import { describeError } from "./errors.js";
+import { isLongJson, type JsonSize, longJson, OutOfMemoryError } from "./json-text.js";
 import type { Json } from "./model.js";
 
 const MAX_DEPTH = 1_000;
@@ -17,12 +18,13 @@ const MAX_DEPTH = 1_000;
 /** A value whose parts refer to each other often enough would be walked for ever: it has as many parts as ways lead to them. */
 export const MAX_PARTS = 10_000_000;
 
-/** Serialises to one line of JSON; `undefined` becomes `null`. */
+/** Serialises to one line of JSON; `undefined` becomes `null`. Throws only an `OutOfMemoryError`. */
 export function toJson(value: unknown): string {
-  const plain = toPlain(value);
+  const { plain, size } = measured(value);
   try {
-    return JSON.stringify(plain);
+    return isLongJson(size) ? longJson(plain, size) : JSON.stringify(plain);
   } catch (error) {
+    if (error instanceof OutOfMemoryError) throw error;
     // Longer than a string can be, or a getter that says something else when it is asked again.
     return error instanceof RangeError ? '"[too large]"' : '"[unreadable]"';
   }
@@ -30,11 +32,16 @@ export function toJson(value: unknown): string {
 
 /** The same as plain data. Shares what is plain already; never changes its argument. */
 export function toPlain(value: unknown): Json {
+  return measured(value).plain;
+}
+
+function measured(value: unknown): { readonly plain: Json; readonly size: JsonSize } {
+  const state: Walk = { ancestors: [], parts: 0, chars: 0 };
   try {
-    const plain = walk(value, { ancestors: [], parts: 0 });
-    return plain === undefined ? null : plain;
+    const plain = walk(value, state);
+    return { plain: plain === undefined ? null : plain, size: state };
   } catch (error) {
-    if (error instanceof TooManyParts) return "[too large]";
+    if (error instanceof TooManyParts) return { plain: "[too large]", size: { parts: 0, chars: 0 } };
     throw error;
   }
 }
@@ -44,6 +51,8 @@ interface Walk {
   readonly ancestors: object[];
   /** Those that were walked so far. */
   parts: number;
+  /** Of all texts so far. */
+  chars: number;
 }
 
 class TooManyParts extends Error {}
@@ -100,6 +109,8 @@ export function flattenMessage(message: MessageLike): Record<string, unknown> {
 function walk(value: unknown, state: Walk): Json | undefined {
   switch (typeof value) {
     case "string":
+      state.chars += value.length;
+      return value;
     case "boolean":
       return value;
     case "number":

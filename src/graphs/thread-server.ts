@@ -25,8 +25,8 @@ import {
 
 export interface ThreadLine {
   send(message: FromThread): void;
-  /** Asks the main thread for something and resolves with its answer. */
-  ask(ask: unknown): Promise<unknown>;
+  /** Asks the main thread for something and resolves with its answer; `given` is memory that goes there instead of a copy. */
+  ask(ask: unknown, given?: readonly ArrayBuffer[]): Promise<unknown>;
   /** Writes to the main thread's log. */
   readonly log: Log;
   /** From now on `host` does what is asked for. */
@@ -128,7 +128,8 @@ export function openThreadLine(port: MessagePort, blame: Blame): ThreadLine {
 
   return {
     send,
-    ask: (ask) => questions.ask((id) => send({ type: "ask", id, ask })),
+    ask: (ask, given = []) =>
+      questions.ask((id) => port.postMessage({ type: "ask", id, ask } satisfies FromThread, given)),
     log: remoteLog(send),
     serve,
   };

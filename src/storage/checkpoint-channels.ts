@@ -5,7 +5,7 @@
  * references themselves. So a step costs what it changed, however much else the state holds.
  */
 import type { ChannelVersions, Checkpoint, CheckpointMetadata } from "@langchain/langgraph-checkpoint";
-import type { Stored } from "./serde.js";
+import { type Stored, storedText } from "./serde.js";
 
 /** For each channel with a stored value. */
 export type Channels = Readonly<Record<string, ChannelRef>>;
@@ -93,6 +93,8 @@ function judge(
 function isStored(request: PlaceRequest, channel: string, known: ChannelRef | undefined, value: Stored): boolean {
   const stored = known && resolve(known, channel, request.read);
   if (stored === undefined || stored.type !== value.type) return false;
-  if (typeof stored.data === "string" || typeof value.data === "string") return stored.data === value.data;
-  return Buffer.compare(stored.data, value.data) === 0;
+  if (typeof stored.data !== "string" && typeof value.data !== "string") {
+    return Buffer.compare(stored.data, value.data) === 0;
+  }
+  return storedText(stored) === storedText(value);
 }

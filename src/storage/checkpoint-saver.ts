@@ -22,7 +22,7 @@ import { SqliteSaver } from "@langchain/langgraph-checkpoint-sqlite";
 import { describeError } from "../core/errors.js";
 import { placeChannels, resolve } from "./checkpoint-channels.js";
 import type { CheckpointKey, CheckpointReads, CheckpointRow, CheckpointWrite } from "./checkpoint-tables.js";
-import type { Serde, Stored } from "./serde.js";
+import { type Serde, type Stored, storedText } from "./serde.js";
 import type { SqliteDatabase } from "./sqlite.js";
 
 /** On whose behalf a saver writes, and how. Every method throws or rejects when it may not write any more. */
@@ -84,7 +84,7 @@ export class CheckpointSaver extends SqliteSaver {
       checkpointNs,
       checkpointId: getCheckpointId(config) || undefined,
       beforeId: options.before && (getCheckpointId(options.before) || undefined),
-      metadata: filter.length === 0 ? undefined : String(this.#serde.dumps(Object.fromEntries(filter)).data),
+      metadata: filter.length === 0 ? undefined : storedText(this.#serde.dumps(Object.fromEntries(filter))),
       limit: options.limit === undefined ? undefined : Math.max(0, options.limit),
     });
     for (const key of keys) {

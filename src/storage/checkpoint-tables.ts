@@ -6,6 +6,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import type { Statement } from "better-sqlite3";
+import { LONG_CHARS } from "../core/json-text.js";
 import type { Channels, ChannelValue } from "./checkpoint-channels.js";
 import { NULL_TASK } from "./checkpoint-upkeep.js";
 import type { Stored } from "./serde.js";
@@ -78,6 +79,9 @@ interface StoredRow {
 
 const KEY = "thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?";
 
+/** A long value comes as bytes: as text it would be in the heap of a graph's thread, which is limited, beside what it becomes. */
+const OUTSIDE_OF_THE_HEAP = `iif(octet_length(value) >= ${LONG_CHARS}, CAST(value AS BLOB), value)`;
+
 const COLUMNS = `thread_id AS threadId, checkpoint_ns AS checkpointNs, checkpoint_id AS checkpointId,
   parent_checkpoint_id AS parentId, type, checkpoint, metadata_type AS metadataType, metadata, channels`;
 
@@ -92,11 +96,11 @@ export function prepareReads(connection: SqliteDatabase): CheckpointReads {
   );
   const findChannels = prepare<string>(`SELECT channels FROM checkpoints WHERE ${KEY}`).pluck();
   const findValue = prepare<StoredRow>(
-    `SELECT type, value FROM channel_values WHERE thread_id = ? AND checkpoint_ns = ? AND channel = ? AND checkpoint_id = ?`,
+    `SELECT type, ${OUTSIDE_OF_THE_HEAP} AS value FROM channel_values WHERE thread_id = ? AND checkpoint_ns = ? AND channel = ? AND checkpoint_id = ?`,
   );
   // Of commands only the newest counts: in memory, too, LangGraph replaces all that an earlier one left.
   const findWrites = prepare<StoredRow & { taskId: string; idx: number; channel: string }>(
-    `SELECT task_id AS taskId, idx, channel, type, value FROM writes AS w WHERE ${KEY} AND (task_id <> '${NULL_TASK}'
+    `SELECT task_id AS taskId, idx, channel, type, ${OUTSIDE_OF_THE_HEAP} AS value FROM writes AS w WHERE ${KEY} AND (task_id <> '${NULL_TASK}'
        OR run_id = (SELECT run_id FROM writes AS c WHERE c.thread_id = w.thread_id AND c.checkpoint_ns = w.checkpoint_ns
          AND c.checkpoint_id = w.checkpoint_id AND c.task_id = '${NULL_TASK}' ORDER BY c.rowid DESC LIMIT 1))
      ORDER BY task_id, idx, rowid`,
@@ -139,18 +143,23 @@ export function prepareReads(connection: SqliteDatabase): CheckpointReads {
 export function prepareWrites(connection: SqliteDatabase): (write: CheckpointWrite) => void {
   const insertCheckpoint = connection.prepare(
     `INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, run_id,
-     type, checkpoint, metadata_type, metadata, channels) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+     type, checkpoint, metadata_type, metadata, channels)
+     VALUES (?, ?, ?, ?, ?, ?, CAST(? AS TEXT), ?, CAST(? AS TEXT), ?)
      ON CONFLICT DO UPDATE SET parent_checkpoint_id = excluded.parent_checkpoint_id, run_id = excluded.run_id,
        type = excluded.type, checkpoint = excluded.checkpoint, metadata_type = excluded.metadata_type,
        metadata = excluded.metadata, channels = excluded.channels`,
   );
-  const insertValue = connection.prepare(
-    `INSERT OR REPLACE INTO channel_values (thread_id, checkpoint_ns, channel, checkpoint_id, type, value)
-     VALUES (?, ?, ?, ?, ?, ?)`,
+  const insertValue = byType((value) =>
+    connection.prepare(
+      `INSERT OR REPLACE INTO channel_values (thread_id, checkpoint_ns, channel, checkpoint_id, type, value)
+       VALUES (?, ?, ?, ?, ?, ${value})`,
+    ),
   );
-  const replaceWrite = connection.prepare(
-    `INSERT OR REPLACE INTO writes (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, run_id, channel, type, value)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  const replaceWrite = byType((value) =>
+    connection.prepare(
+      `INSERT OR REPLACE INTO writes (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, run_id, channel, type, value)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${value})`,
+    ),
   );
   const hasWrite = connection
     .prepare<unknown[], number>(`SELECT 1 FROM writes WHERE ${KEY} AND task_id = ? AND idx = ?`)
@@ -161,7 +170,7 @@ export function prepareWrites(connection: SqliteDatabase): (write: CheckpointWri
       const { row, values, runId } = write;
       const { threadId, checkpointNs, checkpointId, checkpoint, metadata } = row;
       for (const { channel, stored } of values) {
-        insertValue.run(threadId, checkpointNs, channel, checkpointId, stored.type, stored.data);
+        insertValue(stored).run(threadId, checkpointNs, channel, checkpointId, stored.type, stored.data);
       }
       const content = [checkpoint.type, checkpoint.data, metadata.type, metadata.data, JSON.stringify(row.channels)];
       insertCheckpoint.run(...columns(row), row.parentId, runId, ...content);
@@ -171,9 +180,15 @@ export function prepareWrites(connection: SqliteDatabase): (write: CheckpointWri
     for (const { taskId, idx, channel, stored } of writes) {
       const isKept = existing === "keep" && taskId !== NULL_TASK; // a task does the same again, a command does not
       if (isKept && hasWrite.get(...columns(key), taskId, idx) !== undefined) continue;
-      replaceWrite.run(...columns(key), taskId, idx, runId, channel, stored.type, stored.data);
+      replaceWrite(stored).run(...columns(key), taskId, idx, runId, channel, stored.type, stored.data);
     }
   });
+}
+
+/** The statement for a value: JSON is text in the file, however it came. */
+function byType(prepare: (value: string) => Statement): (stored: Stored) => Statement {
+  const [bytes, json] = [prepare("?"), prepare("CAST(? AS TEXT)")];
+  return ({ type }) => (type === "bytes" ? bytes : json);
 }
 
 interface RawCheckpoint extends CheckpointKey {

@@ -11,11 +11,13 @@
 import { types } from "node:util";
 import type { SerializerProtocol } from "@langchain/langgraph-checkpoint";
 import { isMessage, MAX_PARTS } from "../core/json.js";
+import { isLongJson, longJsonBytes, textOfUtf8 } from "../core/json-text.js";
 import type { MessageClass, MessageKit } from "../core/kit.js";
 import { createMessage, type MessageFields, readMessage } from "./serde-messages.js";
 
 export interface Stored {
   readonly type: StoredType;
+  /** JSON text, as UTF-8 in memory of its own where it is long; bytes of type `bytes` are the graph's own. */
   readonly data: string | Uint8Array;
 }
 
@@ -38,9 +40,9 @@ export function createSerde(kit: MessageKit): Serde {
   const loads = (type: string, data: string | Uint8Array): unknown => {
     switch (type) {
       case "json":
-        return JSON.parse(toText(data));
+        return JSON.parse(storedText({ data }));
       case "tagged":
-        return decode(JSON.parse(toText(data)), kit);
+        return decode(JSON.parse(storedText({ data })), kit);
       case "bytes":
         return toBytes(data);
       default:
@@ -64,7 +66,8 @@ function dumps(value: unknown): Stored {
   if (types.isUint8Array(value)) return { type: "bytes", data: value };
   const encoder = new Encoder();
   try {
-    const data = JSON.stringify(encoder.encode(value) ?? null);
+    const encoded = encoder.encode(value) ?? null;
+    const data = isLongJson(encoder) ? longJsonBytes(encoded, encoder) : JSON.stringify(encoded);
     return { type: encoder.tags === 0 ? "json" : "tagged", data };
   } catch (error) {
     // A caller deep down the stack leaves less of it to recurse on.
@@ -80,13 +83,17 @@ function dumps(value: unknown): Stored {
  */
 class Encoder {
   tags = 0;
+  parts = 0;
+  /** Of all texts. */
+  chars = 0;
   #depth = 0;
-  #parts = 0;
   readonly #ancestors = new Set<object>();
 
   encode(value: unknown): unknown {
     switch (typeof value) {
       case "string":
+        this.chars += value.length;
+        return value;
       case "boolean":
         return value;
       case "number":
@@ -103,6 +110,7 @@ class Encoder {
   }
 
   #tag(tag: string, ...content: unknown[]): unknown[] {
+    for (const item of content) if (typeof item === "string") this.chars += item.length;
     return this.#tagAll(tag, content);
   }
 
@@ -132,8 +140,8 @@ class Encoder {
 
   /** Parts that refer to each other often enough would be walked for ever. */
   #count(parts: number): void {
-    this.#parts += parts;
-    if (this.#parts > MAX_PARTS) throw tooLarge();
+    this.parts += parts;
+    if (this.parts > MAX_PARTS) throw tooLarge();
   }
 
   #encodeByKind(value: object): unknown {
@@ -363,8 +371,9 @@ function tooLarge(): TypeError {
   );
 }
 
-function toText(data: string | Uint8Array): string {
-  return typeof data === "string" ? data : toBuffer(data).toString("utf8");
+/** JSON text, which is read as bytes where it is long. */
+export function storedText({ data }: Pick<Stored, "data">): string {
+  return typeof data === "string" ? data : textOfUtf8(toBuffer(data));
 }
 
 function toBytes(data: string | Uint8Array): Uint8Array {

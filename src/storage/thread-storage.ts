@@ -18,7 +18,8 @@ type StorageAsk =
   | { readonly kind: "delete thread"; readonly threadId: string }
   | { readonly kind: "items"; readonly operations: readonly ItemOperation[] };
 
-export type AskStorage = (ask: StorageAsk) => Promise<unknown>;
+/** `given`: memory of the ask that goes to whoever answers, instead of a copy. */
+export type AskStorage = (ask: StorageAsk, given?: readonly ArrayBuffer[]) => Promise<unknown>;
 
 export interface ThreadStorage {
   readonly checkpoints: Pick<Checkpoints, "forRun" | "saver">;
@@ -33,11 +34,12 @@ export function openThreadStorage(file: string, ask: AskStorage, fields: IndexFi
   const underWay = new Map<string, Extract<CheckpointWrite, { kind: "checkpoint" }>["row"]["channels"]>();
 
   async function write(write: CheckpointWrite): Promise<void> {
-    if (write.kind === "writes") return void (await ask(write));
+    const given = memoryOf(write);
+    if (write.kind === "writes") return void (await ask(write, given));
     const key = keyOf(write.row);
     underWay.set(key, write.row.channels);
     try {
-      await ask(write);
+      await ask(write, given);
     } finally {
       if (underWay.get(key) === write.row.channels) underWay.delete(key);
     }
@@ -52,6 +54,17 @@ export function openThreadStorage(file: string, ask: AskStorage, fields: IndexFi
     }),
     store: new ThreadStore(ask, fields),
   };
+}
+
+/** Of its long values: their bytes are nobody else's. */
+function memoryOf(write: CheckpointWrite): readonly ArrayBuffer[] {
+  const stored =
+    write.kind === "writes"
+      ? write.writes.map((row) => row.stored)
+      : [write.row.checkpoint, write.row.metadata, ...write.values.map((value) => value.stored)];
+  return stored.flatMap(({ type, data }) =>
+    typeof data !== "string" && type !== "bytes" && data.buffer instanceof ArrayBuffer ? [data.buffer] : [],
+  );
 }
 
 function keyOf({ threadId, checkpointNs, checkpointId }: CheckpointKey): string {

@@ -6,7 +6,7 @@
  */
 import { createFolding, type Folding } from "../bridge/folding.js";
 import type { KeptSegment, LedgerPosition, RunLedger } from "../storage/storage.js";
-import { eventsOf, isContinuation, toSegments } from "./ledger-segments.js";
+import { eventsOf, isContinuation, isFull, toSegments } from "./ledger-segments.js";
 
 export interface FoldRequest {
   readonly ledger: RunLedger;
@@ -27,6 +27,10 @@ interface Group {
   readonly folding: Folding;
   /** What they take as they are. */
   storedChars: number;
+  /** How many events they hold. */
+  count: number;
+  /** All but the last are as large as segments become. */
+  isFull: boolean;
   /** From here on it is looked how large they are when they are folded. */
   measureAtChars: number;
 }
@@ -55,13 +59,18 @@ function groupOf(segment: KeptSegment): Group {
     numbers: [],
     folding: createFolding(),
     storedChars: 0,
+    count: 0,
+    isFull: true,
     measureAtChars: GROUP_CHARS,
   };
   return added(group, segment);
 }
 
 function added(group: Group, segment: KeptSegment): Group {
-  for (const event of eventsOf(segment)) group.folding.push(event);
+  const events = eventsOf(segment);
+  for (const event of events) group.folding.push(event);
+  group.count += events.length;
+  if (group.numbers.length > 0 && !isFull(group.last)) group.isFull = false;
   group.last = segment;
   group.numbers.push(segment.number);
   group.storedChars += segment.events.length;
@@ -79,6 +88,7 @@ function takes(group: Group, segment: KeptSegment): boolean {
 /** Worth a write where there are fewer segments afterwards, or where much of what they held is gone. */
 async function replace(ledger: RunLedger, runId: string, group: Group): Promise<void> {
   if (group.numbers.length < 2) return;
+  if (group.isFull && group.folding.events().length === group.count) return; // it would become what it is
   const { fence, firstSeq } = group.first;
   const merged = toSegments(group.folding.events(), { fence, firstSeq, lastSeq: group.last.lastSeq });
   const chars = merged.reduce((sum, { events }) => sum + events.length, 0);

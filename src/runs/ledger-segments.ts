@@ -12,6 +12,11 @@ import type { LedgerSegment } from "../storage/storage.js";
 /** What a reader is given at once, and what one statement writes; an event that is larger stands alone. */
 const SEGMENT_CHARS = 1_024 * 1_024;
 
+/** Whether no other event could have been written with its own. */
+export function isFull({ events }: Pick<LedgerSegment, "events">): boolean {
+  return events.length >= SEGMENT_CHARS;
+}
+
 /** The places of one claim's log that events cover, whatever became of them when they were folded. */
 export type Coverage = Pick<LedgerSegment, "fence" | "firstSeq" | "lastSeq">;
 

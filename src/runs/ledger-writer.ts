@@ -7,6 +7,7 @@
  * 3. A write that fails is tried again with what came meanwhile; runs go on.
  * 4. When a run has ended, what was written of it piece by piece is folded once more, and so is a run that grows too large;
  *    what is too much even then goes, oldest first.
+ * 5. An event that is larger than what is kept of a run is not written at all, so that no other run's go for it.
  */
 import type { StreamEvent } from "../bridge/bridge.js";
 import type { Clock } from "../core/clock.js";
@@ -121,6 +122,12 @@ export function createLedgerWriter({ ledger, clock, log, metrics, options }: Led
     }
   }
 
+  /** 5 */
+  function leaveOut(runId: string, { event, id }: StreamEvent): void {
+    log.warn({ runId, event, id }, "an event is larger than what the ledger keeps of a run; it is not written");
+    metrics.ledgerLostEvents.inc(1);
+  }
+
   function flushAll(): Promise<void> {
     flushing ??= writeAll().finally(() => {
       flushing = undefined;
@@ -225,8 +232,9 @@ export function createLedgerWriter({ ledger, clock, log, metrics, options }: Led
   return {
     append(runId, event) {
       if (isStopped) return;
-      const waiting = waitingOf(runId);
       const bytes = sizeOf(event);
+      if (bytes > options.maxBytesPerRun) return leaveOut(runId, event);
+      const waiting = waitingOf(runId);
       waiting.events.push(event);
       waiting.bytes += bytes;
       unwrittenBytes += bytes;

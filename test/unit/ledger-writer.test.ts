@@ -49,6 +49,18 @@ function custom(seq: number, data = `"${seq}"`, fence = 1): StreamEvent {
 }
 
 describe("the ledger's writer", () => {
+  it("leaves an event out that is larger than what is kept of a run, and nothing of others goes for it", async () => {
+    const { writer, kept, pass, metrics } = await open({ maxBytesPerRun: 5_000, maxBufferedBytes: 6_000 });
+    writer.append("r1", custom(1));
+    writer.append("r2", custom(1));
+    writer.append("r2", custom(2, JSON.stringify("x".repeat(10_000))));
+    writer.append("r2", custom(3));
+    await pass();
+    expect(kept("r1")).toEqual([['"1"']]);
+    expect(kept("r2")).toEqual([['"1"'], ['"3"']]);
+    expect((await metrics.ledgerLostEvents.get()).values[0]?.value).toBe(1);
+  });
+
   it("writes what all runs said in a quarter of a second at once", async () => {
     const { writer, kept, pass, ledger } = await open();
     const append = vi.spyOn(ledger, "append");

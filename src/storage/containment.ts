@@ -58,7 +58,12 @@ function isScalar(value: Json): boolean {
   return typeof value !== "object" || value === null;
 }
 
-/** JSON escapes NUL and lone surrogates, so that every database can hold the term. */
+/** JSON escapes NUL and lone surrogates, so that every database can hold the term. Its first `MAX_TERM_CHARS` are exact. */
 function termOf(key: string, value: Json): string {
-  return `${JSON.stringify(key)}=${JSON.stringify(value)}`;
+  return `${JSON.stringify(beginning(key))}=${JSON.stringify(typeof value === "string" ? beginning(value) : value)}`;
+}
+
+/** Two more characters than a term keeps: the last may be half of a pair, which is written as another. */
+function beginning(text: string): string {
+  return text.length <= MAX_TERM_CHARS + 2 ? text : text.slice(0, MAX_TERM_CHARS + 2);
 }

@@ -116,6 +116,8 @@ export interface ThreadStore extends Scoped<ThreadStore> {
   /** Shows a prepared thread with its state, if it has one. */
   reveal(threadId: string, projection: ThreadProjection | null): Promise<void>;
   get(threadId: string): Promise<ThreadWithValues | undefined>;
+  /** The same without its values, which may be long. */
+  find(threadId: string): Promise<Thread | undefined>;
   /** What the thread waits for; nothing where there is no such thread. */
   pendingInterrupts(threadId: string): Promise<InterruptsByTask>;
   /** Merges `metadata` shallowly; replaces the ttl when given. */

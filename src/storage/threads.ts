@@ -85,6 +85,15 @@ export class SqlThreadStore implements ThreadStore {
     return row === undefined ? undefined : { ...toThread(row), valuesJson: row.values };
   }
 
+  async find(threadId: string): Promise<Thread | undefined> {
+    const row = await this.database
+      .selectFrom("threads")
+      .select(THREAD_COLUMNS)
+      .where((eb) => this.isThere(eb, threadId))
+      .executeTakeFirst();
+    return row && toThread(row);
+  }
+
   async pendingInterrupts(threadId: string): Promise<InterruptsByTask> {
     const row = await this.database
       .selectFrom("threads")

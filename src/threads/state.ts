@@ -56,7 +56,7 @@ export function createThreadStateService(deps: {
     threadId: string,
   ): Promise<Thread> {
     const { scope } = await caller.authorize(action, { thread_id: threadId });
-    const thread = await threads.within(scope).get(threadId);
+    const thread = await threads.within(scope).find(threadId);
     if (thread === undefined) throw notFound("thread", threadId);
     return thread;
   }
@@ -73,7 +73,7 @@ export function createThreadStateService(deps: {
 
   async function showHead(threadId: string): Promise<void> {
     if (!checkpoints.isHeadOutsideRuns(threadId)) return; // nothing was written: the row shows what the last run left
-    const thread = await threads.get(threadId);
+    const thread = await threads.find(threadId);
     if (thread === undefined) return;
     const head = await readHead(thread);
     if (head === undefined) return;

@@ -46,6 +46,7 @@ describe("a thread", () => {
       ttl: { strategy: "keep_latest", ttlMinutes: 0.5, expiresAt: clock.now() + 30_000 },
     });
     expect(await threads.get("t1")).toEqual({ ...created, valuesJson: null });
+    expect(await threads.find("t1")).toEqual(created);
   });
 
   it("is not created twice", async () => {
@@ -107,6 +108,7 @@ describe("a thread that is being deleted", () => {
     expect(await threads.markDeleting("t1")).toBe(false);
     expect(await threads.markDeleting("nope")).toBe(false);
     expect(await threads.get("t1")).toBeUndefined();
+    expect(await threads.find("t1")).toBeUndefined();
     expect(await threads.patch("t1", { metadata: { b: 1 } })).toBeUndefined();
     expect(await threads.reserve("t1", "x")).toBe("missing");
     await threads.saveProjection("t1", projection());

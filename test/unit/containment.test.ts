@@ -68,3 +68,14 @@ describe("the terms of a filter", () => {
     expect(termFilter({ a: "x" })).toEqual({ terms: ['"a"="x"'], exact: true });
   });
 });
+
+it.each([509, 510, 511, 512, 513, 514, 515, 516, 517, 100_000])(
+  "the term of a long text is the beginning of its JSON: %s characters before a pair",
+  (before) => {
+    for (const pair of ["\u{1f600}", "\ud83d", "\ude00"]) {
+      const text = `${"x".repeat(before)}${pair}${"y".repeat(600)}`;
+      expect([...indexTerms({ k: text })]).toEqual([`"k"=${JSON.stringify(text)}`.slice(0, 512)]);
+      expect([...indexTerms({ [text]: 1 })]).toEqual([`${JSON.stringify(text)}=1`.slice(0, 512)]);
+    }
+  },
+);

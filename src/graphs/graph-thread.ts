@@ -3,18 +3,22 @@
  *
  * 1. It is ready once its graphs are loaded, and gone once nothing of it can run or ask for anything any more.
  * 2. When it goes, whatever it was doing is told so, with whose fault that was as far as that can be known.
- * 3. Events are taken from it at the pace of whoever reads them.
+ * 3. Events are taken from it at the pace of whoever reads them, and never so many at once that others wait.
  */
 import { Worker, type WorkerOptions } from "node:worker_threads";
+import { createBreather } from "../core/async.js";
 import type { Log } from "../core/log.js";
 import type { RunError } from "../core/model.js";
 import type { ExecuteRequest, ExecuteResult, GraphEvent, GraphHost } from "./host.js";
 import {
   answerOf,
   type CallableMethod,
+  type ExecutionEnd,
   type FromThread,
+  isRootState,
   type LocatedGraph,
   Questions,
+  resultOf,
   type ToThread,
   toError,
 } from "./thread-messages.js";
@@ -54,9 +58,14 @@ interface Execution {
   readonly events: GraphEvent[];
   /** Size of `events`. */
   size: number;
+  /** The last state of the root that was told. */
+  told: string | null;
   answer: { readonly result: ExecuteResult } | { readonly error: unknown } | undefined;
   wake: () => void;
 }
+
+/** How long events that came together may be passed on without a turn of the event loop. */
+const BREATHE_MS = 10;
 
 export class GraphThread {
   /** The graphs that it loaded; rejects with what kept it from loading them. */
@@ -146,7 +155,7 @@ export class GraphThread {
   async *execute(request: ExecuteRequest, signal: AbortSignal): AsyncGenerator<GraphEvent, ExecuteResult> {
     const label = request.runId;
     if (this.#isGone) throw this.#goneError(label);
-    const execution: Execution = { label, signal, events: [], size: 0, answer: undefined, wake() {} };
+    const execution: Execution = { label, signal, events: [], size: 0, told: null, answer: undefined, wake() {} };
     let executionId = 0;
     this.#questions
       .ask((id) => {
@@ -155,13 +164,14 @@ export class GraphThread {
         this.#send({ type: "execute", id, request, aborted: signal.aborted ? { reason: signal.reason } : null });
       })
       .then(
-        (result) => ({ result: result as ExecuteResult }), // what the thread's host returned
+        (end) => ({ result: resultOf(end as ExecutionEnd, execution.told) }), // made by the thread's `execute`
         (error: unknown) => ({ error }),
       )
       .then((answer) => {
         execution.answer = answer;
         execution.wake();
       });
+    const breathe = createBreather(BREATHE_MS);
     const abort = (): void => this.#send({ type: "abort", id: executionId, reason: signal.reason });
     signal.addEventListener("abort", abort);
     try {
@@ -170,7 +180,11 @@ export class GraphThread {
         if (events.length > 0) {
           const taken = events.splice(0);
           execution.size -= size;
-          yield* taken;
+          for (const event of taken) {
+            const breath = breathe();
+            if (breath !== undefined) await breath;
+            yield event;
+          }
           this.#send({ type: "took", id: executionId, size }); // 3
         } else if (execution.answer === undefined) {
           await new Promise<void>((resolve) => {
@@ -223,7 +237,10 @@ export class GraphThread {
       case "events": {
         const execution = this.#executions.get(message.id);
         if (execution === undefined) break;
-        for (const event of message.events) execution.events.push(event);
+        for (const event of message.events) {
+          execution.events.push(event);
+          if (isRootState(event)) execution.told = event.data;
+        }
         execution.size += message.size;
         execution.wake();
         break;

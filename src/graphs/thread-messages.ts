@@ -1,7 +1,7 @@
 /** What the main thread and a graph thread say to each other: plain data, and errors in a plain form. */
 import { describeError, type ErrorCode, GatewayError } from "../core/errors.js";
 import type { JsonObject } from "../core/model.js";
-import type { ExecuteRequest, GraphEvent, GraphHost, GraphInfo } from "./host.js";
+import type { ExecuteRequest, ExecuteResult, GraphEvent, GraphHost, GraphInfo } from "./host.js";
 import { EmbeddingLoadError, GraphLoadError, type GraphLoadFailure } from "./load-error.js";
 
 /** What of a graph host one question and one answer can do. */
@@ -43,6 +43,31 @@ export type FromThread =
   /** A built-in that everything on it needs works no more, so it ends itself. Whose fault that is, it cannot tell. */
   | { readonly type: "broken"; readonly builtIn: string }
   | { readonly type: "pong" };
+
+/** The answer to `execute`. */
+export interface ExecutionEnd {
+  readonly result: ExecuteResult;
+  /** Its state is the last that the execution told, and does not cross again. */
+  readonly isStateTold: boolean;
+}
+
+/** `told`: the last state of the root that the execution told. */
+export function toEnd(result: ExecuteResult, told: string | undefined): ExecutionEnd {
+  if (result.kind === "evicted" || result.projection === null) return { result, isStateTold: false };
+  if (told === undefined || result.projection.valuesJson !== told) return { result, isStateTold: false };
+  return { result: { ...result, projection: { ...result.projection, valuesJson: null } }, isStateTold: true };
+}
+
+/** The other way round. */
+export function resultOf({ result, isStateTold }: ExecutionEnd, told: string | null): ExecuteResult {
+  if (!isStateTold || result.kind === "evicted" || result.projection === null) return result;
+  return { ...result, projection: { ...result.projection, valuesJson: told } };
+}
+
+/** Whether the event tells a state of the root. */
+export function isRootState({ event, namespace }: GraphEvent): boolean {
+  return event === "values" && namespace.length === 0;
+}
 
 export type Answer = { readonly value: unknown } | { readonly error: PlainError };
 

@@ -18,9 +18,11 @@ import {
   answerOf,
   type Call,
   type FromThread,
+  isRootState,
   type LocatedGraph,
   Questions,
   type ToThread,
+  toEnd,
 } from "./thread-messages.js";
 
 export interface ThreadLine {
@@ -76,11 +78,13 @@ export function openThreadLine(port: MessagePort, blame: Blame): ThreadLine {
     if (aborted !== null) stop.abort(aborted.reason);
     const outbox = createEventOutbox((events, size) => send({ type: "events", id, events, size }));
     executions.set(id, { stop, outbox });
+    let told: string | undefined;
     const ended = await answerOf(async () => {
       const events = host.execute(request, stop.signal);
       for (;;) {
         const step = await events.next();
-        if (step.done === true) return step.value;
+        if (step.done === true) return toEnd(step.value, told);
+        if (isRootState(step.value)) told = step.value.data;
         const room = outbox.add(step.value);
         if (room !== undefined) await room;
       }

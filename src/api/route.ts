@@ -19,6 +19,7 @@ import { z } from "zod";
 import type { Caller } from "../core/caller.js";
 import { parseJsonBody } from "./edge.js";
 import { type ErrorShape, validationError } from "./errors.js";
+import { bodyOf } from "./long-text.js";
 
 export type Method = "get" | "post" | "put" | "patch" | "delete";
 
@@ -141,7 +142,7 @@ export function rawJson(
   text: string,
   init: { readonly status?: number; readonly headers?: Record<string, string> } = {},
 ): Response {
-  return new Response(text, {
+  return new Response(bodyOf(text), {
     status: init.status ?? 200,
     headers: { "content-type": "application/json", ...init.headers },
   });

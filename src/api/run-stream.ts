@@ -8,6 +8,7 @@ import type { StreamMode } from "../core/model.js";
 import type { RunManager } from "../runs/manager.js";
 import type { RunReading, StreamItem } from "../runs/reading.js";
 import { createFrames, type Frames } from "./frames.js";
+import { piecewise } from "./long-text.js";
 import { createPace, createSpareTime } from "./pace.js";
 import type { RouteRequest } from "./route.js";
 import { type AnswerEnd, createRunAudience } from "./run-audience.js";
@@ -248,12 +249,12 @@ function joined(parts: readonly Uint8Array[], bytes: number): Uint8Array {
 }
 
 async function* once(make: () => Promise<string>): AsyncGenerator<Uint8Array> {
-  yield Buffer.from(await make());
+  yield* piecewise(await make());
 }
 
 async function* resultOf(reading: RunReading, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   const result = await reading.result(signal);
-  if (result !== undefined) yield Buffer.from(result);
+  if (result !== undefined) yield* piecewise(result);
 }
 
 /**

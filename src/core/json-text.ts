@@ -66,6 +66,15 @@ function writerOf(plain: unknown, size: JsonSize): TextWriter {
   return writer;
 }
 
+/** The text in UTF-8, piece by piece. */
+export function* utf8Pieces(text: string): Generator<Buffer> {
+  for (let start = 0; start < text.length; ) {
+    const end = endOfPiece(text, start);
+    yield Buffer.from(text.slice(start, end));
+    start = end;
+  }
+}
+
 const PIECE_CHARS = 64 * 1_024;
 
 /** What JSON does not write as it is. */

@@ -9,6 +9,7 @@ import { Worker, type WorkerOptions } from "node:worker_threads";
 import { createBreather } from "../core/async.js";
 import type { Log } from "../core/log.js";
 import type { RunError } from "../core/model.js";
+import { createJoiner, type EventPart } from "./event-outbox.js";
 import type { ExecuteRequest, ExecuteResult, GraphEvent, GraphHost } from "./host.js";
 import {
   answerOf,
@@ -55,12 +56,10 @@ export interface GraphThreadOptions {
 interface Execution {
   readonly label: string;
   readonly signal: AbortSignal;
-  readonly events: GraphEvent[];
+  readonly events: EventPart[];
   /** Size of `events`. */
   size: number;
-  /** The last state of the root that was told. */
-  told: string | null;
-  answer: { readonly result: ExecuteResult } | { readonly error: unknown } | undefined;
+  answer: { readonly end: ExecutionEnd } | { readonly error: unknown } | undefined;
   wake: () => void;
 }
 
@@ -155,7 +154,7 @@ export class GraphThread {
   async *execute(request: ExecuteRequest, signal: AbortSignal): AsyncGenerator<GraphEvent, ExecuteResult> {
     const label = request.runId;
     if (this.#isGone) throw this.#goneError(label);
-    const execution: Execution = { label, signal, events: [], size: 0, told: null, answer: undefined, wake() {} };
+    const execution: Execution = { label, signal, events: [], size: 0, answer: undefined, wake() {} };
     let executionId = 0;
     this.#questions
       .ask((id) => {
@@ -164,7 +163,7 @@ export class GraphThread {
         this.#send({ type: "execute", id, request, aborted: signal.aborted ? { reason: signal.reason } : null });
       })
       .then(
-        (end) => ({ result: resultOf(end as ExecutionEnd, execution.told) }), // made by the thread's `execute`
+        (end) => ({ end: end as ExecutionEnd }), // made by the thread's `execute`
         (error: unknown) => ({ error }),
       )
       .then((answer) => {
@@ -172,6 +171,9 @@ export class GraphThread {
         execution.wake();
       });
     const breathe = createBreather(BREATHE_MS);
+    const join = createJoiner();
+    /** The last state of the root that was told. */
+    let told: string | null = null;
     const abort = (): void => this.#send({ type: "abort", id: executionId, reason: signal.reason });
     signal.addEventListener("abort", abort);
     try {
@@ -180,9 +182,12 @@ export class GraphThread {
         if (events.length > 0) {
           const taken = events.splice(0);
           execution.size -= size;
-          for (const event of taken) {
+          for (const part of taken) {
             const breath = breathe();
             if (breath !== undefined) await breath;
+            const event = join(part);
+            if (event === undefined) continue;
+            if (isRootState(event)) told = event.data;
             yield event;
           }
           this.#send({ type: "took", id: executionId, size }); // 3
@@ -193,7 +198,7 @@ export class GraphThread {
         } else if ("error" in execution.answer) {
           throw execution.answer.error;
         } else {
-          return execution.answer.result;
+          return resultOf(execution.answer.end, told);
         }
       }
     } finally {
@@ -237,10 +242,7 @@ export class GraphThread {
       case "events": {
         const execution = this.#executions.get(message.id);
         if (execution === undefined) break;
-        for (const event of message.events) {
-          execution.events.push(event);
-          if (isRootState(event)) execution.told = event.data;
-        }
+        for (const event of message.events) execution.events.push(event);
         execution.size += message.size;
         execution.wake();
         break;

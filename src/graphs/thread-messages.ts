@@ -1,6 +1,7 @@
 /** What the main thread and a graph thread say to each other: plain data, and errors in a plain form. */
 import { describeError, type ErrorCode, GatewayError } from "../core/errors.js";
 import type { JsonObject } from "../core/model.js";
+import type { EventPart } from "./event-outbox.js";
 import type { ExecuteRequest, ExecuteResult, GraphEvent, GraphHost, GraphInfo } from "./host.js";
 import { EmbeddingLoadError, GraphLoadError, type GraphLoadFailure } from "./load-error.js";
 
@@ -34,7 +35,7 @@ export type ToThread =
 export type FromThread =
   | { readonly type: "ready"; readonly graphs: readonly LocatedGraph[] }
   | { readonly type: "not ready"; readonly error: PlainError }
-  | { readonly type: "events"; readonly id: number; readonly events: readonly GraphEvent[]; readonly size: number }
+  | { readonly type: "events"; readonly id: number; readonly events: readonly EventPart[]; readonly size: number }
   | { readonly type: "answer"; readonly id: number; readonly answer: Answer }
   | { readonly type: "ask"; readonly id: number; readonly ask: unknown }
   | { readonly type: "log"; readonly level: "debug" | "info" | "warn" | "error"; readonly args: readonly unknown[] }

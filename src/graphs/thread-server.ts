@@ -9,7 +9,7 @@ import type { MessagePort } from "node:worker_threads";
 import { toPlain } from "../core/json.js";
 import type { Log } from "../core/log.js";
 import type { Blame } from "./blame.js";
-import { createEventOutbox, type EventOutbox } from "./event-outbox.js";
+import { createEventOutbox, type EventOutbox, partsOf } from "./event-outbox.js";
 import type { GraphHost } from "./host.js";
 import type { GraphRegistry } from "./registry.js";
 import { createSelfCheck } from "./self-check.js";
@@ -85,8 +85,10 @@ export function openThreadLine(port: MessagePort, blame: Blame): ThreadLine {
         const step = await events.next();
         if (step.done === true) return toEnd(step.value, told);
         if (isRootState(step.value)) told = step.value.data;
-        const room = outbox.add(step.value);
-        if (room !== undefined) await room;
+        for (const part of partsOf(step.value)) {
+          const room = outbox.add(part);
+          if (room !== undefined) await room;
+        }
       }
     });
     executions.delete(id);

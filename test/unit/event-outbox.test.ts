@@ -1,6 +1,6 @@
 /** Events on their way to another thread: together, in order, and never far ahead of their reader. */
 import { expect, it } from "vitest";
-import { createEventOutbox } from "../../src/graphs/event-outbox.js";
+import { createEventOutbox, createJoiner, partsOf } from "../../src/graphs/event-outbox.js";
 import type { GraphEvent } from "../../src/graphs/host.js";
 
 function openOutbox() {
@@ -57,4 +57,33 @@ it("it waits for its reader when a window full is under way, and goes on when en
   outbox.took(batches[0]?.size ?? 0);
   await waiting;
   expect(hasRoom).toBe(true);
+});
+
+it.each([1, 500_000, 524_288, 524_289, 3_000_000])(
+  "an event of %s characters travels in parts that are not long, and arrives whole",
+  (chars) => {
+    const long = { event: "values", namespace: ["a"], data: `${"\u{1f600}".repeat(chars / 2)}x` };
+    const parts = [...partsOf(long)];
+    expect(parts.every(({ data }) => data.length <= 512 * 1_024)).toBe(true);
+    const join = createJoiner();
+    const joined = parts.map((part) => join(structuredClone(part)));
+    expect(joined.slice(0, -1).every((event) => event === undefined)).toBe(true);
+    expect(joined.at(-1)?.data === long.data).toBe(true);
+    expect(joined.at(-1)).toMatchObject({ event: "values", namespace: ["a"] });
+    const next = event("next");
+    expect(join(next)).toBe(next);
+  },
+);
+
+it("the parts of one long event wait for their reader like events", async () => {
+  const { outbox, batches } = openOutbox();
+  let waits = 0;
+  for (const part of partsOf(event("long", 5_000_000))) {
+    const room = outbox.add(part);
+    if (room === undefined) continue;
+    waits++;
+    for (const { size } of batches.splice(0)) outbox.took(size);
+    await room;
+  }
+  expect(waits).toBeGreaterThan(3);
 });

@@ -515,7 +515,7 @@ describe("a stream that waits", () => {
     const reader = (response.body as ReadableStream<Uint8Array>).pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
     while (text.length < 3) text += (await reader.read()).value;
-    expect(text).toBe("\n\n\n");
+    expect(text).toMatch(/^\n{3,}$/); // a read may bring several
     openGate(gate);
     for (let step = await reader.read(); !step.done; step = await reader.read()) text += step.value;
     expect(JSON.parse(text)).toEqual({ input: 1, steps: ["before", "gate", "after"] });

@@ -1,6 +1,7 @@
 /** Assistants as other protocols list them: all of them, under names that lead to them. */
 import { GatewayError } from "../core/errors.js";
 import { systemAssistantId } from "../core/ids.js";
+import { isStorable } from "../core/items.js";
 import type { Assistant } from "../core/model.js";
 import type { AssistantService } from "../graphs/assistants.js";
 
@@ -79,8 +80,9 @@ export function modelNames(all: readonly Assistant[]): ReadonlyMap<string, Assis
   };
   return new Map(
     all.map((assistant) => {
-      const isClear = counts.get(assistant.name) === 1 && assistant.name !== "" && !leadsElsewhere(assistant);
-      return [isClear ? assistant.name : assistant.assistantId, assistant];
+      const { name } = assistant;
+      const isClear = counts.get(name) === 1 && name !== "" && isStorable(name) && !leadsElsewhere(assistant);
+      return [isClear ? name : assistant.assistantId, assistant];
     }),
   );
 }

@@ -55,6 +55,7 @@ describe("a model's name", () => {
     const renamed = assistant(AGENT.assistantId, "renamed");
     expect([...modelNames([renamed, assistant("a1", "agent")]).keys()]).toEqual(["renamed", "a1"]); // a graph's id
     expect([...modelNames([assistant("a1", "")]).keys()]).toEqual(["a1"]);
+    expect([...modelNames([assistant("a1", "half \ud800")]).keys()]).toEqual(["a1"]); // no path can say it
   });
 
   it("leads to the assistant that is listed under it", async () => {

@@ -2,7 +2,7 @@
 import { expect } from "vitest";
 import { counted, expectGrowth, type Suite, WEATHER, WEATHER_ANSWERS } from "./react-chat-target.js";
 
-const RESTART_MS = 90_000;
+const RESTART_MS = 120_000;
 
 /** Between two tokens: slow enough for a busy machine to paint each, and to act before the answer is over. */
 const UNHURRIED_MS = 100;
@@ -11,10 +11,10 @@ const UNHURRIED_MS = 100;
 export function describeEssentials({ it, threadStatus }: Suite): void {
   it("shows the answer growing token by token", async ({ open }) => {
     const chat = await open(UNHURRIED_MS);
-    await chat.send("Count to 40");
+    await chat.send("Count to 100");
     await chat.reaches("idle");
 
-    const final = counted(40);
+    const final = counted(100);
     expect(await chat.answers()).toEqual([final]);
     const seen = await chat.seen();
     expect(seen.length).toBeGreaterThan(20);

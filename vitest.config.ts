@@ -1,11 +1,35 @@
 import { defineConfig } from "vitest/config";
 import { closingLine } from "./test/support/closing-line.js";
 
+/** What is about a database, and not about files. */
+const STORE_TESTS = [
+  "assistant-store",
+  "audit-retention",
+  "cron-store",
+  "item-meaning",
+  "item-store",
+  "run-admission",
+  "run-admission-claim",
+  "run-audit",
+  "run-claims",
+  "run-end",
+  "run-invariants",
+  "run-ledger",
+  "run-rollback",
+  "run-store",
+  "scope",
+  "thread-expiry",
+  "thread-search",
+  "thread-store",
+  "webhook-outbox",
+].map((name) => `test/contract/${name}.test.ts`);
+const ON_STORES = ["test/unit/live-search.test.ts"];
+
 export default defineConfig({
   test: {
     // Limits for what hangs, not for what is slow: machines differ, and some do other work beside.
-    testTimeout: 120_000,
-    expect: { poll: { timeout: 30_000 } },
+    testTimeout: 60_000,
+    expect: { poll: { timeout: 15_000 } },
     hookTimeout: 120_000,
     maxWorkers: 2,
     maxConcurrency: 4, // of the browser suites, which mostly wait
@@ -21,6 +45,20 @@ export default defineConfig({
           exclude: ["test/conformance/authorization.test.ts"], // who may ask has nothing to do with where graphs run
           env: { HEDDLE_TEST_ISOLATION: "thread" },
           globalSetup: "test/support/build-dist.ts",
+        },
+      },
+      {
+        // The same promises of the stores on PostgreSQL (test/support/postgres.ts).
+        extends: true,
+        test: { name: "postgres", include: [...STORE_TESTS, ...ON_STORES], env: { HEDDLE_TEST_DATABASE: "postgres" } },
+      },
+      {
+        // Joining and streaming, the stock hook included, with a bridge that processes share.
+        extends: true,
+        test: {
+          name: "redis",
+          include: ["joining", "protocol", "stateless", "streams"].map((name) => `test/conformance/${name}.test.ts`),
+          env: { HEDDLE_TEST_BRIDGE: "redis" },
         },
       },
       {

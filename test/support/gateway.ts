@@ -1,7 +1,7 @@
 /** A whole gateway for tests: the real composition root on a free port, its graphs from `graphs.ts` and `run-graphs.ts`. */
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { Client } from "@langchain/langgraph-sdk";
 import { configSchema } from "../../src/config/schema.js";
 import { type SystemClock, systemClock } from "../../src/core/clock.js";
@@ -18,6 +18,10 @@ const ANALYSIS_ENTRY = new URL(
   ISOLATION === "thread" ? "../../dist/schemas/analysis-thread.js" : "./analysis-thread.mjs",
   import.meta.url,
 );
+
+/** Where events are shared; the variable lets the tests run once more over a Redis. */
+export const BRIDGE = process.env.HEDDLE_TEST_BRIDGE === "redis" ? "redis" : "memory";
+const REDIS_URL = process.env.TEST_REDIS_URL ?? "redis://127.0.0.1:6379";
 
 /** Every graph of `graphs.ts` under its export's name. */
 const GRAPHS = [
@@ -89,7 +93,9 @@ export async function startTestGateway(options: TestGatewayOptions = {}): Promis
 }
 
 async function start(options: TestGatewayOptions, dataDir: string): Promise<TestGateway> {
-  const { server, graphs, ...sections } = options.config ?? {};
+  const { server, graphs, stream_bridge: bridge, ...sections } = options.config ?? {};
+  // A folder's gateways are those of one data set, and share what is in Redis.
+  const shared = BRIDGE === "redis" ? { type: BRIDGE, url: REDIS_URL, key_prefix: `${basename(dataDir)}:` } : {};
   const config = configSchema(ROOT).parse({
     graphs: {
       isolation: ISOLATION,
@@ -98,6 +104,7 @@ async function start(options: TestGatewayOptions, dataDir: string): Promise<Test
     database: { type: options.storage ?? "memory" },
     data_dir: dataDir,
     server: { port: 0, ...(server as object | undefined) },
+    stream_bridge: { ...shared, ...(bridge as object | undefined) },
     ...sections,
   });
   const { log = silentLog, clock = systemClock } = options;

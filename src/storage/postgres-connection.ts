@@ -1,0 +1,136 @@
+/**
+ * Asking PostgreSQL: statements that are prepared once per connection, transactions that end by themselves, and what to
+ * make of a connection that breaks.
+ *
+ * 1. A statement that stands alone is a transaction of its own: nothing is held while its answer is on its way.
+ * 2. A transaction in which nothing happens for some seconds is ended by the server: whoever is frozen in the middle of one
+ *    keeps nobody from the rows that it has locked.
+ * 3. When a connection breaks nobody knows whether the last statement was done. What may be done twice is tried again for
+ *    some seconds, anything else is not.
+ */
+import pg, { type Pool, type PoolClient } from "pg";
+import { GatewayError } from "../core/errors.js";
+
+export interface Statement {
+  /** Of this text only; what is prepared is found by it. */
+  readonly name: string;
+  readonly text: string;
+  readonly values: readonly unknown[];
+}
+
+export interface Result {
+  readonly rows: readonly unknown[];
+  readonly changes: number;
+}
+
+/** Nothing waits for ever: neither for a connection nor for an answer. */
+export function openPool(connectionString: string, max: number): Pool {
+  const pool = new pg.Pool({
+    connectionString,
+    max,
+    application_name: "heddle checkpoints",
+    connectionTimeoutMillis: WAIT_MS,
+    statement_timeout: WAIT_MS,
+    query_timeout: WAIT_MS + ANSWER_MARGIN_MS, // the server's own limit comes first, where there is a server
+    idleTimeoutMillis: IDLE_MS,
+    keepAlive: true,
+  });
+  pool.on("error", () => {}); // of a connection that nobody uses: the pool leaves it out
+  pool.on("connect", (client) => client.on("error", () => {})); // what was asked of it fails, and says so
+  return pool;
+}
+
+const WAIT_MS = 15_000;
+const ANSWER_MARGIN_MS = 1_000;
+const IDLE_MS = 30_000;
+
+/** Asks one statement. */
+export type AskPostgres = (statement: Statement) => Promise<Result>;
+
+/** Between tries, in milliseconds: together longer than a database takes to restart, and shorter than a lease. */
+const RETRY_AFTER_MS: readonly number[] = [50, 100, 200, 400, 800, 1_600, 3_200];
+
+const BEGIN = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '5s'"; // 2
+
+export function asking(connection: Pool | PoolClient): AskPostgres {
+  return async ({ name, text, values }) => {
+    const { rows, rowCount } = await connection.query<object>({ name, text, values: [...values], types: TYPES });
+    return { rows, changes: rowCount ?? 0 };
+  };
+}
+
+/** As pg reads them, whatever the pool does for others. */
+const TYPES = { getTypeParser: pg.types.getTypeParser };
+
+/** `work` in one transaction; what it throws takes everything back. */
+export async function inPostgresTransaction<T>(pool: Pool, work: (ask: AskPostgres) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  let failure: Error | undefined;
+  try {
+    await client.query(BEGIN);
+    const result = await work(asking(client));
+    await client.query("COMMIT");
+    return result;
+  } catch (error) {
+    failure = error as Error; // what pg, or `work`, throws
+    await client.query("ROLLBACK").then(
+      () => {
+        failure = undefined;
+      },
+      () => {}, // the connection is gone, and the transaction with it
+    );
+    throw error;
+  } finally {
+    client.release(failure);
+  }
+}
+
+/** Does `work`, which may be done twice, again when the connection broke (3). */
+export async function retrying<T>(work: () => Promise<T>): Promise<T> {
+  for (const pauseMs of RETRY_AFTER_MS) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isConnectionFailure(error)) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+  }
+  return work();
+}
+
+/** `work`, whose failures say what they mean for a client. */
+export async function explainingPostgres<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw meaningOf(error) ?? error;
+  }
+}
+
+function meaningOf(error: unknown): GatewayError | undefined {
+  if (isConnectionFailure(error)) {
+    return new GatewayError("unavailable", "the database cannot be reached: nothing needs a restart when it is back");
+  }
+  const code = codeOf(error);
+  if (code === "53100") return new GatewayError("unavailable", "the disk of the database is full: nothing was written");
+  if (code === "25006") return new GatewayError("unavailable", "the database takes no writes: nothing was written");
+  return undefined;
+}
+
+/** Of the operating system, or of a server that stops, starts, or takes no more connections. */
+const LOST = /^(E[A-Z]+|08...|57P0[1-3]|53300)$/;
+
+/** pg has no codes for these. */
+const LOST_SAYING =
+  /^(Connection terminated|timeout (expired|exceeded)|Query read timeout|Client has encountered a connection error)/;
+
+function isConnectionFailure(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = codeOf(error);
+  return code === undefined ? LOST_SAYING.test(error.message) : LOST.test(code);
+}
+
+function codeOf(error: unknown): string | undefined {
+  const { code } = (error ?? {}) as { readonly code?: unknown };
+  return typeof code === "string" ? code : undefined;
+}

@@ -28,8 +28,8 @@ const ON_STORES = ["test/unit/live-search.test.ts"];
 export default defineConfig({
   test: {
     // Limits for what hangs, not for what is slow: machines differ, and some do other work beside.
-    testTimeout: 60_000,
-    expect: { poll: { timeout: 15_000 } },
+    testTimeout: 120_000,
+    expect: { poll: { timeout: 30_000 } },
     hookTimeout: 120_000,
     maxWorkers: 2,
     maxConcurrency: 4, // of the browser suites, which mostly wait

@@ -198,7 +198,9 @@ const ESCAPE = "\u{10FFFF}";
 const UNSTORABLE = /[\0\p{Cs}\u{10FFFF}]/gu;
 const ESCAPED = /\u{10FFFF}([0-9a-f]{4}|!)/gu;
 
+/** What is written for a text, or a list of texts, so that it comes back (3). */
 function encodeStored(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(encodeStored);
   if (typeof value !== "string") return value;
   if (toUSVString(value) === value && !value.includes("\0") && !value.includes(ESCAPE)) return value;
   return value.replace(UNSTORABLE, (character) =>

@@ -120,13 +120,13 @@ async function onServer<T>(url: string, log: Pick<Log, "warn">, work: (server: P
 }
 
 /** Why the server cannot be used, as one line without the password. */
-function unusableServer(url: string, error: unknown): DataFolderError {
+export function unusableServer(url: string, error: unknown): DataFolderError {
   const reason = error instanceof Error ? error.message : String(error);
   return new DataFolderError(`cannot use the database ${addressOf(url)}: ${reason}`, { cause: error });
 }
 
 /** For people: without user and password. */
-function addressOf(url: string): string {
+export function addressOf(url: string): string {
   const { protocol, host, pathname } = new URL(url);
   return `${protocol}//${host}${pathname}`;
 }
@@ -209,7 +209,7 @@ const UNSTORABLE = /[\0\p{Cs}\u{10FFFF}]/gu;
 const ESCAPED = /\u{10FFFF}([0-9a-f]{4}|!)/gu;
 
 /** What is written for a text, or a list of texts, so that it comes back (3). */
-function encodeStored(value: unknown): unknown {
+export function encodeStored(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(encodeStored);
   if (typeof value !== "string") return value;
   if (toUSVString(value) === value && !value.includes("\0") && !value.includes(ESCAPE)) return value;

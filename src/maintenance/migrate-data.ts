@@ -37,7 +37,7 @@ export async function migrateData({ config, clock, log, print, report }: Migrate
   try {
     await migrateFiles(dataDir); // 2
     const release = await lockDatabase(url, { company: "nobody", clock, log }).catch((error: unknown) => {
-      throw error instanceof DataFolderError ? error : unusableServer(url, error);
+      throw unusableServer(url, error);
     });
     try {
       await migrateServer(url, log);
@@ -59,7 +59,7 @@ async function copy(dataDir: string, url: string, report: Report): ReturnType<ty
     if (database === undefined || checkpoints === undefined) throw new Error("a snapshot has two files");
     return await transfer({ database, checkpoints }, url, (table, done) => report(`copying ${table}`, done));
   } catch (error) {
-    throw error instanceof DataFolderError ? error : unusableServer(url, error);
+    throw unusableServer(url, error);
   } finally {
     close();
   }

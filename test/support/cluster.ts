@@ -194,7 +194,8 @@ async function prepareReplica(
     ...config,
     graphs,
     role,
-    database: { ...config.database, type: "postgres", url: through(databaseUrl, postgres) },
+    database: { pool_size: 6, ...config.database, type: "postgres", url: through(databaseUrl, postgres) },
+    checkpointer: { pool_size: 4 }, // servers for tests have room for 100 connections
     stream_bridge: { type: "redis", url: through(redisUrl, redis) },
   };
   writeFileSync(join(folder, "config.yaml"), JSON.stringify(settings));

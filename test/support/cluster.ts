@@ -28,11 +28,12 @@ export interface ClusterOptions {
   /** One replica each. Those with `api` or `all` are behind nginx. */
   readonly roles: readonly Role[];
   /** The section of config.yaml. */
-  readonly graphs: Readonly<Record<string, string | number>>;
+  readonly graphs: Readonly<Record<string, unknown>>;
   /** More of config.yaml. */
   readonly config?: {
     readonly runs?: object;
     readonly database?: object;
+    readonly stream_bridge?: object;
     readonly [section: string]: unknown;
   };
   readonly program?: ProgramOf;
@@ -195,7 +196,7 @@ async function prepareReplica(
     graphs,
     role,
     database: { ...config.database, type: "postgres", url: through(databaseUrl, postgres) },
-    stream_bridge: { type: "redis", url: through(redisUrl, redis) },
+    stream_bridge: { ...config.stream_bridge, type: "redis", url: through(redisUrl, redis) },
   };
   writeFileSync(join(folder, "config.yaml"), JSON.stringify(settings));
   let program: Program | undefined;

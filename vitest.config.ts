@@ -72,6 +72,7 @@ export default defineConfig({
     hookTimeout: 120_000,
     maxWorkers: 2,
     maxConcurrency: 4, // of the browser suites, which mostly wait
+    globalSetup: ["test/support/own-servers.ts"],
     reporters: ["default", closingLine(process.env)],
     projects: [
       { extends: true, test: { name: "quick", include: ["test/**/*.test.ts"], exclude: ["test/e2e/**"] } },
@@ -83,7 +84,7 @@ export default defineConfig({
           include: ["test/conformance/**/*.test.ts"],
           exclude: ["test/conformance/authorization.test.ts"], // who may ask has nothing to do with where graphs run
           env: { HEDDLE_TEST_ISOLATION: "thread" },
-          globalSetup: "test/support/build-dist.ts",
+          globalSetup: ["test/support/build-dist.ts"],
         },
       },
       {
@@ -115,7 +116,7 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], globalSetup: "test/support/build-dist.ts" },
+        test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], globalSetup: ["test/support/build-dist.ts"] },
       },
     ],
   },

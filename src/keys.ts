@@ -7,8 +7,9 @@ import { silentLog } from "./core/log.js";
 import { SqlApiKeyStore } from "./storage/api-keys.js";
 import { openDataFile } from "./storage/data-file.js";
 import { createDatabase, type Database } from "./storage/database.js";
+import { migrationState, requireMigrated } from "./storage/migration-state.js";
 import { migrate } from "./storage/migrations.js";
-import { migrateServer, openPostgres } from "./storage/postgres.js";
+import { migrateServer, openPostgres, requireMigratedServer } from "./storage/postgres.js";
 import type { ApiKey, ApiKeyStore } from "./storage/storage.js";
 
 export interface KeyOptions {
@@ -23,7 +24,7 @@ export interface KeyOptions {
 export type KeyPlace = {
   readonly dataDir: string;
   /** `url`: of PostgreSQL; null for the folder. */
-  readonly database: { readonly url: string | null; readonly timeoutSeconds: number };
+  readonly database: { readonly url: string | null; readonly timeoutSeconds: number; readonly migrate: boolean };
 };
 
 const DAY_MS = 24 * 60 * 60_000;
@@ -66,15 +67,17 @@ export async function withKeys<T>(place: KeyPlace, work: (keys: ApiKeyStore) => 
   }
 }
 
-async function open({ dataDir, database: { url, timeoutSeconds } }: KeyPlace): Promise<Database> {
+async function open({ dataDir, database: { url, timeoutSeconds, migrate: mayMigrate } }: KeyPlace): Promise<Database> {
   if (url !== null) {
-    await migrateServer(url, silentLog);
+    await (mayMigrate ? migrateServer(url, silentLog) : requireMigratedServer(url, silentLog));
     return openPostgres({ url, poolSize: 1, timeoutMs: timeoutSeconds * 1_000 }, silentLog).database;
   }
   mkdirSync(dataDir, { recursive: true });
-  const database = createDatabase(openDataFile(join(dataDir, "heddle.db"), "FULL"));
+  const file = join(dataDir, "heddle.db");
+  const database = createDatabase(openDataFile(file, "FULL"));
   try {
-    await migrate(database);
+    if (mayMigrate) await migrate(database);
+    else requireMigrated(file, await migrationState(database));
     return database;
   } catch (error) {
     await database.destroy();

@@ -230,7 +230,7 @@ function dataDirOf(options: FolderOptions): string {
 /** A folder that is named is where keys are, whatever the configuration says. */
 function keyPlaceOf(options: FolderOptions): KeyPlace {
   if (options.data === undefined) return readConfig(options);
-  return { dataDir: resolve(options.data), database: { url: null, timeoutSeconds: 0 } };
+  return { dataDir: resolve(options.data), database: { url: null, timeoutSeconds: 0, migrate: true } };
 }
 
 async function inFolder<T>(dataDir: string, work: () => Promise<T>): Promise<T> {

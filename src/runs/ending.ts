@@ -174,7 +174,7 @@ export async function takeBack(
 }
 
 /** Removes a thread that is marked for deletion: first its checkpoints, then its rows. Safe to repeat after a crash. */
-async function removeThread(deps: Pick<EndingDeps, "threads" | "checkpoints">, threadId: string): Promise<void> {
+export async function removeThread(deps: Pick<EndingDeps, "threads" | "checkpoints">, threadId: string): Promise<void> {
   await deps.checkpoints.deleteThread(threadId);
   await deps.checkpoints.sync();
   await deps.threads.remove(threadId);

@@ -4,11 +4,12 @@
  * 1. They go back to the queue in one statement, their attempt spent; whoever claims them next goes on by the recovery rule.
  *    Their old owner finds the lease lost before it writes or says anything (`attempt.ts`).
  * 2. A rollback that was begun is finished, and its followers are told. Whatever of it was done before is done again.
+ * 3. One that cannot be finished keeps no other from it, and no replica from its start; it is found again when this lease ends.
  */
 import { newId } from "../core/ids.js";
 import type { Log } from "../core/log.js";
 import type { BriefRun } from "../storage/storage.js";
-import { type EndingDeps, resultOf, sayEnd, takeBack } from "./ending.js";
+import { type EndingDeps, removeThread, resultOf, sayEnd, takeBack } from "./ending.js";
 
 export interface RunTakeoverDeps extends EndingDeps {
   readonly log: Log;
@@ -17,14 +18,27 @@ export interface RunTakeoverDeps extends EndingDeps {
 
 /** Returns one sweep; how many runs it took over. */
 export function createRunTakeover(deps: RunTakeoverDeps): () => Promise<number> {
-  const { runs, threads, signals, metrics, log, leaseMs } = deps;
+  const { runs, signals, metrics, log, leaseMs } = deps;
   const ownerId = newId();
 
   async function finishRollback(run: BriefRun): Promise<void> {
     const resultJson = await resultOf(deps, run);
     await takeBack(deps, run);
     await sayEnd(deps, run, { status: "rollback", resultJson });
-    if (run.payload.temporary) await threads.remove(run.threadId);
+    if (run.payload.temporary) await removeThread(deps, run.threadId);
+  }
+
+  async function attempt(run: BriefRun): Promise<boolean> {
+    try {
+      await finishRollback(run);
+      return true;
+    } catch (err) {
+      log.error(
+        { err, runId: run.runId, threadId: run.threadId },
+        "a rollback could not be finished; it is tried again",
+      ); // 3
+      return false;
+    }
   }
 
   return async () => {
@@ -36,7 +50,8 @@ export function createRunTakeover(deps: RunTakeoverDeps): () => Promise<number> 
     if (recovered.length > 0) signals.send("runs");
     for (const { runId } of recovered) signals.send(`run:${runId}`); // whoever waits for it to stop
     const rollbacks = await runs.takeRollbacks(ownerId, leaseMs);
-    for (const run of rollbacks) await finishRollback(run);
-    return recovered.length + rollbacks.length;
+    let finished = 0;
+    for (const run of rollbacks) if (await attempt(run)) finished++;
+    return recovered.length + finished;
   };
 }

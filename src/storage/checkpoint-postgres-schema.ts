@@ -9,7 +9,7 @@
  * - Ids and names compare byte by byte, as in SQLite.
  */
 import type { Client, Pool } from "pg";
-import type { MigrationState } from "./migration-state.js";
+import { type MigrationState, requireMigrated } from "./migration-state.js";
 
 interface Migration {
   readonly sql: string;
@@ -91,15 +91,8 @@ export async function migrateCheckpoints(pool: Pool): Promise<void> {
     await client.query(
       "CREATE TABLE IF NOT EXISTS state_migrations (version INTEGER PRIMARY KEY, works_from INTEGER NOT NULL)",
     );
-    const { rows } = await client.query<{ version: number | null; worksFrom: number | null }>(
-      `SELECT max(version) AS version, max(works_from) AS "worksFrom" FROM state_migrations`,
-    );
-    const version = rows[0]?.version ?? 0;
-    if ((rows[0]?.worksFrom ?? 0) > MIGRATIONS.length) {
-      throw new Error(
-        `the tables of checkpoints have version ${version}, this heddle knows versions up to ${MIGRATIONS.length}: use a later one`,
-      );
-    }
+    const { version, worksFrom } = await readVersion(client);
+    requireKnown(version, worksFrom);
     for (const [index, { sql, worksFrom }] of MIGRATIONS.entries()) {
       if (index < version) continue;
       await client.query(sql);
@@ -114,14 +107,44 @@ export async function migrateCheckpoints(pool: Pool): Promise<void> {
   }
 }
 
+/** Throws, and changes nothing, unless the tables are there and this heddle can work with them. */
+export async function requireCheckpointTables(pool: Pick<Pool | Client, "query">): Promise<void> {
+  const { version, worksFrom } = await versionOf(pool);
+  requireKnown(version, worksFrom);
+  requireMigrated("the tables of checkpoints", stateAt(version));
+}
+
 /** How the tables stand to the versions that this heddle knows; looking changes nothing. */
 export async function checkpointServerVersion(pool: Pick<Pool | Client, "query">): Promise<MigrationState> {
-  const { rows: tables } = await pool.query("SELECT to_regclass('state_migrations') IS NOT NULL AS there");
-  const { rows } =
-    tables[0]?.there === true
-      ? await pool.query<{ version: number | null }>("SELECT max(version) AS version FROM state_migrations")
-      : { rows: [] };
-  const version = rows[0]?.version ?? 0;
+  return stateAt((await versionOf(pool)).version);
+}
+
+interface Version {
+  /** 0: nothing is there. */
+  readonly version: number;
+  readonly worksFrom: number;
+}
+
+async function versionOf(pool: Pick<Pool | Client, "query">): Promise<Version> {
+  const { rows } = await pool.query<{ there: boolean }>("SELECT to_regclass('state_migrations') IS NOT NULL AS there");
+  return rows[0]?.there === true ? readVersion(pool) : { version: 0, worksFrom: 0 };
+}
+
+async function readVersion(client: Pick<Pool | Client, "query">): Promise<Version> {
+  const { rows } = await client.query<{ version: number | null; worksFrom: number | null }>(
+    `SELECT max(version) AS version, max(works_from) AS "worksFrom" FROM state_migrations`,
+  );
+  return { version: rows[0]?.version ?? 0, worksFrom: rows[0]?.worksFrom ?? 0 };
+}
+
+function requireKnown(version: number, worksFrom: number): void {
+  if (worksFrom <= MIGRATIONS.length) return;
+  throw new Error(
+    `the tables of checkpoints have version ${version}, this heddle knows versions up to ${MIGRATIONS.length}: use a later one`,
+  );
+}
+
+function stateAt(version: number): MigrationState {
   const nameOf = (number: number): string => `checkpoints ${String(number).padStart(3, "0")}`;
   return {
     pending: MIGRATIONS.slice(version).map((_, index) => nameOf(version + index + 1)),

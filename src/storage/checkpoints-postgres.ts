@@ -18,7 +18,7 @@ import type { Pool } from "pg";
 import { isPromise } from "../core/async.js";
 import { conflict } from "../core/errors.js";
 import type { Channels } from "./checkpoint-channels.js";
-import { migrateCheckpoints } from "./checkpoint-postgres-schema.js";
+import { requireCheckpointTables } from "./checkpoint-postgres-schema.js";
 import {
   createPostgresReads,
   heldBy,
@@ -47,9 +47,9 @@ import {
 import type { Serde } from "./serde.js";
 import type { Checkpoints, StoreTransaction, ThreadHold } from "./storage.js";
 
-/** Brings the tables up to date and opens them. The pool stays the caller's. */
+/** Opens the tables, and throws where these are not as this heddle needs them. The pool stays the caller's. */
 export async function openPostgresCheckpoints(pool: Pool): Promise<Checkpoints> {
-  await migrateCheckpoints(pool);
+  await requireCheckpointTables(pool);
   const ask = asking(pool);
   const read = <T>(program: Program<T>): Promise<T> => explainingPostgres(() => retrying(() => runOn(ask, program)));
 

@@ -1,7 +1,7 @@
 /**
  * Group commit: what many callers want to write in one turn of the event loop shares one transaction, and so one wait for
  * the disk. That is SQLite, with its one writer; PostgreSQL writes many transactions at once, and commits them together by
- * itself: a unit is a transaction there (docs/decisions/022-postgres.md).
+ * itself: a unit is a transaction there (docs/decisions/022-postgresql.md).
  *
  * 1. Units run one after the other, in the order in which they came, each as if it were alone: what one throws undoes that
  *    one and rejects its caller, the others stay.

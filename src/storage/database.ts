@@ -342,7 +342,7 @@ export function lockedUnlessHeld<Tables, Names extends keyof Tables & string, Ro
 
 /**
  * Takes a thread for the transaction, before it looks at anything of the thread: what the next statements see was
- * committed, and nobody changes it. Every transaction takes the thread's row first (docs/decisions/022-postgres.md).
+ * committed, and nobody changes it. Every transaction takes the thread's row first (docs/decisions/022-postgresql.md).
  */
 export async function takeThread(transaction: Database, threadId: string): Promise<void> {
   if (!isPostgres(transaction)) return; // it has the whole database

@@ -15,13 +15,14 @@ import { indexTitle, indexValues } from "./thread-index.js";
 /**
  * Brings the database to the newest version; throws the first failure with the migration's name. A PostgreSQL that has all
  * that is known here is left alone, also one that a newer version has brought further: versions next to each other work
- * side by side (docs/decisions/022-postgres.md). Of several processes one migrates, the others wait for it.
+ * side by side (docs/decisions/022-postgresql.md). Of several processes one migrates, the others wait for it.
  */
 export async function migrate(database: Database): Promise<void> {
   if (isPostgres(database) && (await hasAllMigrations(database))) return;
   const migrator = new Migrator({ db: database, provider: { getMigrations: async () => MIGRATIONS } });
   const { error, results } = await migrator.migrateToLatest();
   if (error === undefined) return;
+  if (isPostgres(database) && (await hasAllMigrations(database))) return; // a newer version came first
   const failed = results?.find((result) => result.status === "Error")?.migrationName ?? "start";
   throw new Error(`database migration ${failed} failed: ${(error as Error).message}`, { cause: error });
 }

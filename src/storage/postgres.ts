@@ -24,7 +24,7 @@ import pg from "pg";
 import type { Log } from "../core/log.js";
 import { checkpointServerVersion, migrateCheckpoints } from "./checkpoint-postgres-schema.js";
 import type { Database, Schema, WordIndex } from "./database.js";
-import { type MigrationState, migrationState } from "./migration-state.js";
+import { type MigrationState, migrationState, requireMigrated } from "./migration-state.js";
 import { migrate } from "./migrations.js";
 import { THREAD_CHANGED } from "./postgres-functions.js";
 import { DataFolderError } from "./sqlite.js";
@@ -92,6 +92,11 @@ export async function migrateServer(url: string, log: Pick<Log, "warn">): Promis
   });
 }
 
+/** Changes nothing. Throws a `DataFolderError`, or a `PendingMigrationsError` where there is something to migrate. */
+export async function requireMigratedServer(url: string, log: Pick<Log, "warn">): Promise<void> {
+  for (const [name, state] of await serverState(url, log)) requireMigrated(name, state);
+}
+
 /** How its tables stand to the migrations known here, by what they hold. Throws a `DataFolderError`. */
 export function serverState(
   url: string,
@@ -116,9 +121,14 @@ async function onServer<T>(url: string, log: Pick<Log, "warn">, work: (server: P
 
 /** Why the server cannot be used, as one line without the password. */
 function unusableServer(url: string, error: unknown): DataFolderError {
-  const { protocol, host, pathname } = new URL(url);
   const reason = error instanceof Error ? error.message : String(error);
-  return new DataFolderError(`cannot use the database ${protocol}//${host}${pathname}: ${reason}`, { cause: error });
+  return new DataFolderError(`cannot use the database ${addressOf(url)}: ${reason}`, { cause: error });
+}
+
+/** For people: without user and password. */
+function addressOf(url: string): string {
+  const { protocol, host, pathname } = new URL(url);
+  return `${protocol}//${host}${pathname}`;
 }
 
 const MIGRATION_MS = 60 * 60_000;
@@ -198,7 +208,9 @@ const ESCAPE = "\u{10FFFF}";
 const UNSTORABLE = /[\0\p{Cs}\u{10FFFF}]/gu;
 const ESCAPED = /\u{10FFFF}([0-9a-f]{4}|!)/gu;
 
+/** What is written for a text, or a list of texts, so that it comes back (3). */
 function encodeStored(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(encodeStored);
   if (typeof value !== "string") return value;
   if (toUSVString(value) === value && !value.includes("\0") && !value.includes(ESCAPE)) return value;
   return value.replace(UNSTORABLE, (character) =>

@@ -4,6 +4,7 @@ import { Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { hostKit } from "../../src/core/kit.js";
+import { migrateCheckpoints } from "../../src/storage/checkpoint-postgres-schema.js";
 import { openPostgresCheckpoints, requireDatabaseOfRuns } from "../../src/storage/checkpoints-postgres.js";
 import type { Schema } from "../../src/storage/database.js";
 import type { Checkpoints } from "../../src/storage/storage.js";
@@ -27,6 +28,7 @@ describe.skipIf(POSTGRES_MISSING !== undefined)("checkpoints on PostgreSQL", () 
     url = await makeDatabase();
     const pool = new pg.Pool({ connectionString: url });
     await pool.query(OWNER_TABLES);
+    await migrateCheckpoints(pool);
     await pool.end();
   });
 
@@ -294,11 +296,14 @@ describe.skipIf(POSTGRES_MISSING !== undefined)("checkpoints on PostgreSQL", () 
   it("two processes that start at once make the tables once, and one that is too old for them is refused", async () => {
     const pools = Array.from({ length: 4 }, () => new pg.Pool({ connectionString: url, max: 1 }));
     await second.query("DROP TABLE state_checkpoints, state_values, state_writes, state_probe, state_migrations");
-    await Promise.all(pools.map((pool) => openPostgresCheckpoints(pool)));
+    await expect(openPostgresCheckpoints(second)).rejects.toThrow("checkpoints 001");
+    await Promise.all(pools.map((pool) => migrateCheckpoints(pool)));
     expect((await second.query("SELECT version FROM state_migrations")).rows).toEqual([{ version: 1 }]);
     await second.query("INSERT INTO state_migrations (version, works_from) VALUES (98, 1)");
-    await openPostgresCheckpoints(second); // works beside a later one
+    await migrateCheckpoints(second); // works beside a later one
+    await openPostgresCheckpoints(second);
     await second.query("INSERT INTO state_migrations (version, works_from) VALUES (99, 99)");
+    await expect(migrateCheckpoints(second)).rejects.toThrow("the tables of checkpoints have version 99");
     await expect(openPostgresCheckpoints(second)).rejects.toThrow("the tables of checkpoints have version 99");
     await second.query("DELETE FROM state_migrations WHERE version > 1");
     await Promise.all(pools.map((pool) => pool.end()));

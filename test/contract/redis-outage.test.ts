@@ -4,19 +4,15 @@ import { Redis } from "ioredis";
 import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import type { Log } from "../../src/core/log.js";
 import { event, NEVER, readAll, shown } from "../support/events.js";
-import {
-  newKeyPrefix,
-  openRedisProcess,
-  prepareRedisServer,
-  REDIS_SERVER_MISSING,
-  type RedisProcess,
-} from "../support/redis.js";
+import { newKeyPrefix, openRedisProcess, type RedisProcess } from "../support/redis.js";
+import { prepareRedisServer, REDIS_SERVER_MISSING } from "../support/redis-server.js";
 
 beforeEach(({ skip }) => skip(REDIS_SERVER_MISSING !== undefined, REDIS_SERVER_MISSING));
 
 /** A server that runs unless told otherwise, and processes that use it. */
 async function open(options: { readonly started?: boolean } = {}) {
   const server = await prepareRedisServer();
+  onTestFinished(() => server[Symbol.asyncDispose]());
   if (options.started !== false) await server.start();
   const { lines, log } = recordingLog();
   const keyPrefix = newKeyPrefix(server.url);

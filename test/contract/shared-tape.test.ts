@@ -9,7 +9,8 @@ import { createLedgerWriter } from "../../src/runs/ledger-writer.js";
 import { createRunPages } from "../../src/runs/paging.js";
 import { createRunTape } from "../../src/runs/tape.js";
 import { NEVER } from "../support/events.js";
-import { newKeyPrefix, openRedisProcess, prepareRedisServer, REDIS_SERVER_MISSING } from "../support/redis.js";
+import { newKeyPrefix, openRedisProcess } from "../support/redis.js";
+import { prepareRedisServer, REDIS_SERVER_MISSING } from "../support/redis-server.js";
 import { admitAndClaim, leaseOf, openSqlStores, outcome, type SqlStores } from "../support/sql-stores.js";
 
 const START: Cursor = { from: "start" };
@@ -71,6 +72,7 @@ const ids = (fence: number, from: number, to: number): string[] =>
 /** A run that the first process executes and the second one follows. */
 async function open() {
   const server = await prepareRedisServer();
+  onTestFinished(() => server[Symbol.asyncDispose]());
   await server.start();
   const stores = await openSqlStores();
   const run = await admitAndClaim(stores, "r1");

@@ -8,6 +8,7 @@ import type { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
 import { SqliteSaver } from "@langchain/langgraph-checkpoint-sqlite";
 import pg from "pg";
 import { hostKit } from "../../src/core/kit.js";
+import { migrateCheckpoints } from "../../src/storage/checkpoint-postgres-schema.js";
 import { openCheckpoints } from "../../src/storage/checkpoints.js";
 import { openPostgresCheckpoints } from "../../src/storage/checkpoints-postgres.js";
 import type { Checkpoints, ClaimedRun } from "../../src/storage/storage.js";
@@ -60,6 +61,7 @@ async function sharedPool(): Promise<pg.Pool> {
   const pool = new pg.Pool({ connectionString: await makeDatabase(), max: 5 });
   pool.on("error", () => {}); // the database is dropped when the file is done
   await pool.query(OWNER_TABLES);
+  await migrateCheckpoints(pool);
   return pool;
 }
 

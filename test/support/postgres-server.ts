@@ -1,12 +1,10 @@
-/**
- * A real PostgreSQL for tests: that of TEST_POSTGRES_URL, or the one at its standard port of this machine. Every test gets
- * databases of its own, which are dropped when its file is done.
- */
+/** The real PostgreSQL that `own-servers.ts` found or started. Every test gets databases of its own, which are dropped when its file is done. */
 import { randomBytes } from "node:crypto";
 import pg from "pg";
 import { afterAll } from "vitest";
+import { STANDARD_POSTGRES } from "./own-servers.js";
 
-const SERVER = process.env.TEST_POSTGRES_URL ?? "postgres://postgres@127.0.0.1:5432/postgres";
+const SERVER = process.env.TEST_POSTGRES_URL ?? STANDARD_POSTGRES;
 
 export const POSTGRES_MISSING = await whyMissing();
 
@@ -17,7 +15,8 @@ async function whyMissing(): Promise<string | undefined> {
     await onServer("select 1");
     return undefined;
   } catch (error) {
-    return `no PostgreSQL at ${new URL(SERVER).host} (TEST_POSTGRES_URL names another): ${(error as Error).message}`;
+    const where = new URL(SERVER).host;
+    return `no PostgreSQL at ${where} (apt-get install postgresql, or name another with TEST_POSTGRES_URL): ${(error as Error).message}`;
   }
 }
 

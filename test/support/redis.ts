@@ -1,12 +1,4 @@
-/**
- * A real Redis for tests: that of TEST_REDIS_URL, or the one at its standard port of this machine; and servers of a test's
- * own, which it may kill. Every test has a key prefix of its own, whose keys are gone when it is over.
- */
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import type { AddressInfo } from "node:net";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+/** The real Redis that `own-servers.ts` found or started. Every test has a key prefix of its own, whose keys are gone when it is over. */
 import { Redis } from "ioredis";
 import { onTestFinished } from "vitest";
 import { createRedisBridge, type RedisBridgeDeps } from "../../src/bridge/redis.js";
@@ -17,22 +9,15 @@ import { systemClock } from "../../src/core/clock.js";
 import { newId } from "../../src/core/ids.js";
 import { type Log, silentLog } from "../../src/core/log.js";
 import { createMetrics } from "../../src/core/metrics.js";
-import { type Program, startProgram } from "./process.js";
+import { STANDARD_REDIS } from "./redis-server.js";
 
-export const REDIS_URL = process.env.TEST_REDIS_URL ?? "redis://127.0.0.1:6379";
-const SERVER = ["/usr/bin/redis-server", "/usr/local/bin/redis-server", "/opt/homebrew/bin/redis-server"].find((path) =>
-  existsSync(path),
-);
+export const REDIS_URL = process.env.TEST_REDIS_URL ?? STANDARD_REDIS;
 
 export const REDIS_MISSING = await whyMissing();
-/** Of tests that end servers. */
-export const REDIS_SERVER_MISSING =
-  SERVER === undefined ? "redis-server is not installed (apt-get install redis-server)" : undefined;
 
-for (const missing of new Set([REDIS_MISSING, REDIS_SERVER_MISSING])) {
-  if (missing === undefined) continue;
-  if (process.env.CI) throw new Error(missing);
-  process.stderr.write(`skipped: ${missing}\n`);
+if (REDIS_MISSING !== undefined) {
+  if (process.env.CI) throw new Error(REDIS_MISSING);
+  process.stderr.write(`skipped: ${REDIS_MISSING}\n`);
 }
 
 async function whyMissing(): Promise<string | undefined> {
@@ -43,7 +28,8 @@ async function whyMissing(): Promise<string | undefined> {
     await client.ping();
     return undefined;
   } catch (error) {
-    return `no Redis at ${new URL(REDIS_URL).host} (TEST_REDIS_URL names another): ${(error as Error).message}`;
+    const where = new URL(REDIS_URL).host;
+    return `no Redis at ${where} (apt-get install redis-server, or name another with TEST_REDIS_URL): ${(error as Error).message}`;
   } finally {
     client.disconnect();
   }
@@ -122,51 +108,3 @@ export async function openRedisProcess({ url = REDIS_URL, keyPrefix, log = silen
 }
 
 export type RedisProcess = Awaited<ReturnType<typeof openRedisProcess>>;
-
-export interface RedisServer {
-  readonly url: string;
-  start(): Promise<void>;
-  kill(): Promise<void>;
-  /** Answers nothing, and stays connected, until `resume`. */
-  freeze(): void;
-  resume(): void;
-}
-
-/** A server of the test's own, which keeps nothing when it ends; not started yet. */
-export async function prepareRedisServer(): Promise<RedisServer> {
-  if (SERVER === undefined) throw new Error(REDIS_SERVER_MISSING);
-  const command = SERVER;
-  const port = await freePort();
-  const folder = mkdtempSync(join(tmpdir(), "heddle-redis-"));
-  let program: Program | undefined;
-  const kill = async (): Promise<void> => {
-    program?.kill("SIGKILL");
-    await program?.ended;
-    program = undefined;
-  };
-  onTestFinished(async () => {
-    await kill();
-    rmSync(folder, { recursive: true, force: true });
-  });
-  return {
-    url: `redis://127.0.0.1:${port}`,
-    async start() {
-      const settings = ["--port", String(port), "--save", "", "--appendonly", "no", "--dir", folder];
-      program = startProgram(command, settings, { cwd: folder });
-      await program.line("stdout", /Ready to accept connections/);
-    },
-    kill,
-    freeze: () => program?.kill("SIGSTOP"),
-    resume: () => program?.kill("SIGCONT"),
-  };
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as AddressInfo; // listens on TCP
-      server.close(() => resolve(port));
-    });
-  });
-}

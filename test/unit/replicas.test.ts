@@ -1,10 +1,13 @@
 /** What holds among replicas that share a database: runs of those that die or freeze go on elsewhere, once. */
 import { describe, expect, it, vi } from "vitest";
+import { hostKit } from "../../src/core/kit.js";
+import { sequence } from "../support/checkpoint-graphs.js";
+import { runOf } from "../support/checkpoint-rows.js";
 import { NEVER, readAll } from "../support/events.js";
 import { HEARTBEAT_MS, openCluster } from "../support/replicas.js";
 import { settle } from "../support/run-kit.js";
 import { runRequest } from "../support/run-request.js";
-import { LEASE_MS, newThread, projection } from "../support/sql-stores.js";
+import { admission, LEASE_MS, leaseOf, newThread, PAYLOAD, projection, type SqlStores } from "../support/sql-stores.js";
 
 const OVER_MS = LEASE_MS + 1_000;
 
@@ -180,7 +183,45 @@ describe("a sweep", () => {
     expect(await status(runId)).toBeUndefined();
     expect(await threads.get("t1")).toMatchObject({ status: "idle" });
   });
+
+  it("that finishes a rollback leaves nothing of a thread that was made for its runs", async () => {
+    const cluster = await openCluster();
+    const { threads, checkpoints, pass, replica } = cluster;
+    await halfRolledBack(cluster, "r1", "made");
+    const thread = { configurable: { thread_id: "made" } };
+    await sequence(runOf(checkpoints, "paused before it", "made").saver).invoke({ log: [] }, thread);
+    const survivor = await replica({ role: "api" });
+    await pass(OVER_MS);
+    await survivor.takeOverRuns();
+    expect(await threads.get("made")).toBeUndefined();
+    expect(await checkpoints.saver(hostKit).getTuple(thread)).toBeUndefined();
+  });
+
+  it("finishes every rollback that it can, and tries the others again", async () => {
+    const cluster = await openCluster();
+    const { status, checkpoints, pass, replica } = cluster;
+    await halfRolledBack(cluster, "r1", "a");
+    await halfRolledBack(cluster, "r2", "b");
+    const survivor = await replica({ role: "api" });
+    await pass(OVER_MS);
+    const deleteRun = vi.spyOn(checkpoints, "deleteRun").mockImplementationOnce(() => {
+      throw new Error("no connection");
+    });
+    expect(await survivor.takeOverRuns()).toBe(1);
+    expect(deleteRun).toHaveBeenCalledTimes(2);
+    await pass(OVER_MS);
+    expect(await survivor.takeOverRuns()).toBe(1);
+    expect([await status("r1"), await status("r2")]).toEqual([undefined, undefined]);
+  });
 });
+
+/** A run on a thread of its own, whose worker died while it took it back. */
+async function halfRolledBack({ runs }: Pick<SqlStores, "runs">, runId: string, threadId: string): Promise<void> {
+  const payload = { ...PAYLOAD, temporary: true };
+  const claim = { workerId: "gone", leaseMs: LEASE_MS };
+  const { run } = await runs.admit(admission({ runId, threadId, payload }, { claim }));
+  expect(await runs.markRollingBack(leaseOf(run, "gone"))).toBe(true);
+}
 
 describe("a run on another replica", () => {
   it("is cancelled through any of them", async () => {

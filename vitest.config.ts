@@ -64,6 +64,25 @@ const CLUSTER_TESTS = [
 const SOME_CLUSTER_TESTS = ["joining", "multitask", "resume", "streams"];
 const ON_STORES = ["test/unit/live-search.test.ts"];
 
+/** What crosses between a run and its thread; CI runs every file of the suite in threads, too. */
+const WHERE_THREADS_MATTER = [
+  "assistant-graphs",
+  "cancel",
+  "hostile",
+  "partial",
+  "pending-graphs",
+  "protocol",
+  "restart",
+  "resume",
+  "run-options",
+  "state",
+  "state-graphs",
+  "state-update",
+  "store",
+  "streams",
+  "thread-mirror",
+].map((name) => `test/conformance/${name}.test.ts`);
+
 export default defineConfig({
   test: {
     // Limits for what hangs, not for what is slow: machines differ, and some do other work beside.
@@ -81,7 +100,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "threads",
-          include: ["test/conformance/**/*.test.ts"],
+          include: process.env.CI === undefined ? WHERE_THREADS_MATTER : ["test/conformance/**/*.test.ts"],
           exclude: ["test/conformance/authorization.test.ts"], // who may ask has nothing to do with where graphs run
           env: { HEDDLE_TEST_ISOLATION: "thread" },
           globalSetup: ["test/support/build-dist.ts"],
@@ -111,7 +130,7 @@ export default defineConfig({
           ),
           fileParallelism: false, // each is four processes already
           env: { HEDDLE_TEST_CLUSTER: "1", HEDDLE_TEST_ISOLATION: "thread" },
-          globalSetup: "test/support/build-dist.ts",
+          globalSetup: ["test/support/build-dist.ts"],
         },
       },
       {

@@ -23,7 +23,7 @@ import { startReembedding } from "../storage/item-reembedding.js";
 import { type ItemIndex, SqlStore } from "../storage/items.js";
 import { migrationState, requireMigrated } from "../storage/migration-state.js";
 import { migrate } from "../storage/migrations.js";
-import { migrateServer, openPostgres, requireMigratedServer } from "../storage/postgres.js";
+import { migrateServer, openPostgres, requireMigratedServer, unusableServer } from "../storage/postgres.js";
 import { lockDatabase } from "../storage/replica-lock.js";
 import { latestTransition, SqlRunStore } from "../storage/runs.js";
 import { lockDataFolder, openSqlite } from "../storage/sqlite.js";
@@ -156,11 +156,14 @@ async function openServer({ config, shownClock, log }: OpeningDeps, onStop: OnSt
   if (url === null) throw new Error("database.url is missing"); // the configuration was checked
   const lonely = lonelyParts(config);
   const company = lonely.length === 0 ? "replicas" : { alone: lonely.join(", ") };
-  onStop(await lockDatabase(url, { company, clock: shownClock, log }));
+  const refuse = (error: unknown): never => {
+    throw unusableServer(url, error);
+  };
+  onStop(await lockDatabase(url, { company, clock: shownClock, log }).catch(refuse));
   await (mayMigrate ? migrateServer(url, log) : requireMigratedServer(url, log));
   const { database, changes } = openPostgres({ url, poolSize, timeoutMs: timeoutSeconds * 1_000 }, log);
   onStop(() => database.destroy());
-  const databaseClock = await openDatabaseClock(database, { system: shownClock, log });
+  const databaseClock = await openDatabaseClock(database, { system: shownClock, log }).catch(refuse);
   onStop(() => databaseClock.stop());
   return { database, changes, clock: createSteadyClock(databaseClock, 0) };
 }

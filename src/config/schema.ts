@@ -106,7 +106,7 @@ const databaseSection = section({
   type: oneOf("sqlite", "memory", "postgres").default("sqlite"),
   // An empty value is none, as that of a variable that is not set may be.
   url: z.preprocess((url) => (url === "" ? null : url), postgresUrl.nullable().default(null)),
-  pool_size: z.int().positive().max(1_000).default(20),
+  pool_size: z.int().positive().max(1_000).default(10),
   timeout_seconds: z.number().min(1).max(3_600).default(15),
   migrate: z.boolean().default(true),
 });
@@ -268,7 +268,7 @@ const checkpointerSection = section({
   type: oneOf("sqlite", "memory", "postgres").optional(),
   // Another way to the database of the runs; without it, that database's own.
   url: z.preprocess((url) => (url === "" ? null : url), postgresUrl.nullable().default(null)),
-  pool_size: z.int().positive().max(1_000).default(10),
+  pool_size: z.int().positive().max(1_000).default(5),
   ttl: threadTtlSection,
 });
 

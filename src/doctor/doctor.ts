@@ -10,6 +10,7 @@ import { type Config, type ConfigSource, loadConfig } from "../config.js";
 import type { Clock } from "../core/clock.js";
 import { projectFile } from "../graphs/project-export.js";
 import { withKeys } from "../keys.js";
+import { CONNECTIONS_PER_THREAD } from "../storage/postgres-connection.js";
 import { examineDataFolder } from "./data-folder.js";
 import { type Finding, ok, problem, warning } from "./finding.js";
 import { examineNode } from "./node-version.js";
@@ -70,10 +71,16 @@ function missingFiles({ graphs, auth, server, baseDir }: Config): readonly (read
 
 function examineDatabase(config: Config, clock: Clock): Promise<readonly Finding[]> | readonly Finding[] {
   const { database, dataDir } = config;
-  const { url, poolSize } = database;
-  if (url !== null) return examinePostgres({ name: "database", url, poolSize }, clock);
+  const { url } = database;
+  if (url !== null) return examinePostgres({ name: "database", url, poolSize: connectionsOf(config) }, clock);
   if (database.type === "memory") return [ok("database", "in memory: forgotten when the process ends")];
   return examineDataFolder(dataDir);
+}
+
+/** What one process opens on PostgreSQL at most. */
+function connectionsOf({ database, checkpointer, graphHost: { isolation, threads } }: Config): number {
+  const ofThreads = isolation === "inline" ? 0 : threads * CONNECTIONS_PER_THREAD;
+  return database.poolSize + checkpointer.poolSize + ofThreads + 1; // the lock of the replica
 }
 
 async function* examinePublicly(config: Config, url: string, clock: Clock): AsyncGenerator<Finding> {

@@ -106,7 +106,7 @@ async function roomOf({ name, poolSize }: Omit<PostgresTarget, "url">, client: p
   const room = Number(found.max_connections) - Number(found.superuser_reserved_connections) - Number(rows[0]?.others);
   const processes = Math.max(0, Math.floor(room / poolSize));
   const what = `${room} of max_connections ${found.max_connections} are heddle's, ${poolSize} for each process: room for ${processes}`;
-  const todo = `Lower ${name}.pool_size, or raise max_connections.`;
+  const todo = `Lower ${name}.pool_size and checkpointer.pool_size, or raise max_connections.`;
   if (processes < 1) return problem(check, what, todo);
   return processes < USUAL_PROCESSES ? warning(check, what, todo) : ok(check, what);
 }

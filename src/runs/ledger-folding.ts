@@ -16,8 +16,8 @@ export interface FoldRequest {
   readonly isStopped: () => boolean;
 }
 
-/** A group that is still larger when it is folded takes no more neighbours: it is written at once. */
-const GROUP_CHARS = 8 * 1_024 * 1_024;
+/** A group that is still larger when it is folded takes no more neighbours: it is written at once, and others wait for that. */
+const GROUP_CHARS = 2 * 1_024 * 1_024;
 
 /** Neighbours that become one. */
 interface Group {

@@ -40,6 +40,9 @@ export function openPool(connectionString: string, max: number): Pool {
   return pool;
 }
 
+/** None is held while a graph runs: these are for what the runs of one graph thread store at the same moment. */
+export const CONNECTIONS_PER_THREAD = 2;
+
 const WAIT_MS = 15_000;
 const ANSWER_MARGIN_MS = 1_000;
 const IDLE_MS = 30_000;

@@ -120,7 +120,8 @@ async function onServer<T>(url: string, log: Pick<Log, "warn">, work: (server: P
 }
 
 /** Why the server cannot be used, as one line without the password. */
-function unusableServer(url: string, error: unknown): DataFolderError {
+export function unusableServer(url: string, error: unknown): DataFolderError {
+  if (error instanceof DataFolderError) return error;
   const reason = error instanceof Error ? error.message : String(error);
   return new DataFolderError(`cannot use the database ${addressOf(url)}: ${reason}`, { cause: error });
 }

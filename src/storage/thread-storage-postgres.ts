@@ -4,11 +4,8 @@
  */
 import { createPostgresSavers } from "./checkpoints-postgres.js";
 import type { IndexFields } from "./item-operation.js";
-import { openPool } from "./postgres-connection.js";
+import { CONNECTIONS_PER_THREAD, openPool } from "./postgres-connection.js";
 import { type AskStorage, type ThreadStorage, ThreadStore } from "./thread-storage.js";
-
-/** No statement is held while a graph runs: these are for what the runs of one thread store at the same moment. */
-const CONNECTIONS_PER_THREAD = 2;
 
 /** `url`: the database, whose tables the main thread has brought up to date before; `fields`: those of its store. */
 export function openPostgresThreadStorage(url: string, ask: AskStorage, fields: IndexFields): ThreadStorage {

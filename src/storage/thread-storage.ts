@@ -7,6 +7,7 @@
  * On PostgreSQL a thread asks only for items (`thread-storage-postgres.ts`).
  */
 import { BaseStore, type Operation, type OperationResults } from "@langchain/langgraph-checkpoint";
+import { createTurnstile } from "../core/async.js";
 import type { CheckpointKey, CheckpointWrite } from "./checkpoint-rows.js";
 import { prepareReads } from "./checkpoint-tables.js";
 import { createSqliteSavers, type SqliteCheckpoints } from "./checkpoints.js";
@@ -75,10 +76,14 @@ function keyOf({ threadId, checkpointNs, checkpointId }: CheckpointKey): string 
   return JSON.stringify([threadId, checkpointNs, checkpointId]);
 }
 
+/** The main thread takes all messages that lie there before it turns to anybody else. */
+const ITEM_ASKS_AT_ONCE = 100;
+
 /** The long-term memory, reached from a graph thread. Operations are checked where their values still are what they are. */
 export class ThreadStore extends BaseStore {
   private readonly ask: AskStorage;
   private readonly fields: IndexFields;
+  private readonly inTurn = createTurnstile(ITEM_ASKS_AT_ONCE);
 
   constructor(ask: AskStorage, fields: IndexFields) {
     super();
@@ -87,10 +92,9 @@ export class ThreadStore extends BaseStore {
   }
 
   override async batch<Operations extends Operation[]>(operations: Operations): Promise<OperationResults<Operations>> {
-    const results = await this.ask({
-      kind: "items",
-      operations: operations.map((operation) => parseItemOperation(operation, this.fields)),
-    });
+    // Checked and copied at once: what is changed afterwards was not asked for.
+    const parsed = operations.map((operation) => parseItemOperation(operation, this.fields));
+    const results = await this.inTurn(() => this.ask({ kind: "items", operations: parsed }));
     return results as OperationResults<Operations>; // `SqlStore.apply`: one result per operation, of its operation's kind
   }
 }

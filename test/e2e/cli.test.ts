@@ -195,6 +195,17 @@ describe("on PostgreSQL", { timeout: MANY_STARTS_MS }, () => {
     expect(stdout).toContain("ok       database version: as this heddle needs it");
     expect(stdout).toContain("ok       bodies: one of 20m arrives whole");
   });
+
+  it("heddle says in one line why it cannot use the database, and not its password", async (context) => {
+    context.skip(POSTGRES_MISSING !== undefined, POSTGRES_MISSING);
+    const url = new URL(await makeDatabase());
+    url.pathname = "/heddle_test_nowhere";
+    url.password = "secret";
+    project({ database: { type: "postgres", url: url.href } });
+    expect((await heddle("serve", "--port", "0")).stderr).toEqual([
+      `heddle: cannot use the database postgres://${url.host}/heddle_test_nowhere: database "heddle_test_nowhere" does not exist`,
+    ]);
+  });
 });
 
 describe("heddle doctor", { timeout: MANY_STARTS_MS }, () => {

@@ -4,7 +4,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
-import { CLUSTER_MISSING, type Cluster, startCluster } from "../support/cluster.js";
+import { CLUSTER_MISSING, type Cluster, type Replica, startCluster } from "../support/cluster.js";
 import { checkHistory, judgedRules } from "../support/history.js";
 import { follow, type Place, type Size } from "../support/reconnecting.js";
 import { report, scaled } from "../support/scale.js";
@@ -52,19 +52,18 @@ it("readers lose, repeat and reorder nothing while replicas are killed", { timeo
   expect(figures["runs interrupted"]).toBeGreaterThanOrEqual(size.disturbances.length);
 });
 
-/** Every disturbance meets the next replica. */
+/** Every disturbance meets whoever executes most. */
 function placeOf(cluster: Cluster): Place {
-  let next = 0;
   return {
     url: cluster.url,
     client: cluster.client,
     isAlone: false,
     async disturb(how) {
-      const replica = cluster.replicas[next++ % cluster.replicas.length];
+      const replica = await busiestOf(cluster);
       const at = Date.now();
-      if (how === "SIGKILL") await replica?.kill();
-      else expect(await replica?.drain()).toBe(0);
-      await replica?.start();
+      if (how === "SIGKILL") await replica.kill();
+      else expect(await replica.drain()).toBe(0);
+      await replica.start();
       return { kind: how === "SIGKILL" ? "kill" : "other", at, until: Date.now() };
     },
     async end() {
@@ -72,4 +71,16 @@ function placeOf(cluster: Cluster): Place {
       return cluster.dump();
     },
   };
+}
+
+async function busiestOf({ replicas }: Cluster): Promise<Replica> {
+  const runs = await Promise.all(
+    replicas.map(async ({ url }) => {
+      const info = (await (await fetch(`${url}/info`)).json()) as { readonly replica: { readonly runs: number } };
+      return info.replica.runs;
+    }),
+  );
+  const busiest = replicas[runs.indexOf(Math.max(...runs))];
+  if (busiest === undefined) throw new Error("a cluster without replicas");
+  return busiest;
 }

@@ -23,6 +23,8 @@ export interface ChatPage {
   said(): Promise<readonly string[]>;
   /** Everything that the agent's messages have looked like since the page was (re)loaded. */
   seen(): Promise<readonly Answers[]>;
+  /** Returns once they have looked at least this many ways. */
+  pictures(atLeast: number): Promise<void>;
   get(testId: string): Locator;
   /** Errors that nothing on the page caught. */
   readonly uncaught: readonly string[];
@@ -52,7 +54,7 @@ export function newProfile(browser: Browser): Promise<BrowserContext> {
 /** Opens the page in a new tab of the profile. */
 export async function openChat(profile: BrowserContext, address: ChatAddress): Promise<ChatPage> {
   const page = await profile.newPage();
-  page.setDefaultTimeout(30_000); // below vitest's, so that a failure names what was waited for
+  page.setDefaultTimeout(60_000); // below vitest's, so that a failure names what was waited for
   const uncaught: string[] = [];
   page.on("pageerror", (error) => uncaught.push(error.message));
   await page.addInitScript(RECORDER);
@@ -88,6 +90,9 @@ export async function openChat(profile: BrowserContext, address: ChatAddress): P
     answers: () => page.evaluate<Answers>("recorder.answers()"),
     said: () => page.locator("[data-testid=message-human] [data-testid=message-text]").allTextContents(),
     seen: () => page.evaluate<Answers[]>("recorder.seen"),
+    async pictures(atLeast) {
+      await page.waitForFunction(`recorder.seen.length >= ${atLeast}`, undefined, { polling: "raf" });
+    },
   };
 }
 

@@ -33,6 +33,7 @@ export interface ClusterOptions {
   readonly config?: {
     readonly runs?: object;
     readonly database?: object;
+    readonly checkpointer?: object;
     readonly stream_bridge?: object;
     readonly [section: string]: unknown;
   };
@@ -195,7 +196,8 @@ async function prepareReplica(
     ...config,
     graphs,
     role,
-    database: { ...config.database, type: "postgres", url: through(databaseUrl, postgres) },
+    database: { pool_size: 6, ...config.database, type: "postgres", url: through(databaseUrl, postgres) },
+    checkpointer: { pool_size: 4, ...config.checkpointer }, // servers for tests have room for 100 connections
     stream_bridge: { ...config.stream_bridge, type: "redis", url: through(redisUrl, redis) },
   };
   writeFileSync(join(folder, "config.yaml"), JSON.stringify(settings));

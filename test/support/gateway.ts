@@ -111,16 +111,12 @@ async function startAsCluster(
   { config = {}, clock, log }: TestGatewayOptions,
 ): Promise<TestGateway> {
   if (clock !== undefined || log !== undefined) throw new Error(INSIDE);
-  const { graphs = ALL_GRAPHS, database, checkpointer, ...sections } = config;
+  const { graphs = ALL_GRAPHS, ...sections } = config;
   const gates = await serveGates();
   const cluster = await startCluster({
     roles: ["api", "api", "worker", "worker"],
     graphs: withRoot(graphs) as Record<string, unknown>,
-    config: {
-      ...(withRoot(sections) as Record<string, unknown>),
-      database: { pool_size: 6, ...(database as object | undefined) },
-      checkpointer: { pool_size: 4, ...(checkpointer as object | undefined) },
-    },
+    config: withRoot(sections) as Record<string, unknown>,
     program: () => ({ env: { [GATES_PORT]: String(gates.port) } }),
   }).catch((error: unknown) => {
     gates.close();

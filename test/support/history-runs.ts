@@ -132,10 +132,10 @@ function holdings(rows: readonly AuditRow[]): { readonly from: number; readonly 
 
 const GREGORIAN_OFFSET_MS = 12_219_292_800_000n;
 
-/** Of a uuid6, the only kind that LangGraph mints; undefined for others. */
+/** Of a uuid6, the only kind that LangGraph mints; undefined for others, and where a graph broke the clock (time 0). */
 function timeOfCheckpoint(checkpointId: string): number | undefined {
   const parts = /^([0-9a-f]{8})-([0-9a-f]{4})-6([0-9a-f]{3})-/.exec(checkpointId);
-  if (parts === null) return undefined;
+  if (parts === null || checkpointId.startsWith("00000000-0000-6000-")) return undefined;
   return Number(BigInt(`0x${parts[1]}${parts[2]}${parts[3]}`) / 10_000n - GREGORIAN_OFFSET_MS);
 }
 

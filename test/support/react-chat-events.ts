@@ -43,7 +43,7 @@ export function describeEventStreaming({ it, mode, gateway, threadStatus }: Suit
   });
 
   it("shows the graphs inside a graph, and what the innermost says as it says it", async ({ open }) => {
-    const chat = await open(80, { graph: "subgraphs" });
+    const chat = await open(200, { graph: "subgraphs" });
     await chat.send("looms");
     const writer = chat.get("subgraph-messages").nth(1);
     await writer.getByText("Three lines").waitFor();
@@ -59,7 +59,7 @@ export function describeEventStreaming({ it, mode, gateway, threadStatus }: Suit
   });
 
   it("keeps what is said meanwhile, until it is sent or taken back", async ({ open }) => {
-    const chat = await open(30);
+    const chat = await open(60);
     await chat.send("Count to 200");
     for (const text of ["Count to 5", "Count to 6"]) {
       await chat.get("composer-input").fill(text);

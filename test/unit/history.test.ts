@@ -721,6 +721,19 @@ const GOOD: readonly Example[] = [
     },
   },
   {
+    name: "a checkpoint that tells no time, because its graph broke the clock",
+    history: {
+      clock: "system",
+      audit: audit(["R", "running"], ["R", "success"]),
+      dump: dump({
+        runs: [run("R")],
+        checkpoints: [
+          { threadId: "t1", runId: "R", checkpointId: "00000000-0000-6000-ffff-37e5e7a32517", kind: "checkpoint" },
+        ],
+      }),
+    },
+  },
+  {
     name: "a run that died twice and was released once",
     history: {
       audit: audit(

@@ -9,7 +9,7 @@
 import { createRequire } from "node:module";
 import { constants } from "node:os";
 import { resolve } from "node:path";
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { ConfigError } from "./config/config-error.js";
 import { type Config, loadConfig } from "./config.js";
 import { systemClock } from "./core/clock.js";
@@ -23,6 +23,7 @@ import { type KeyOptions, type KeyPlace, listKeys, makeKey, revokeKey } from "./
 import { backUp, type Report } from "./maintenance/backup.js";
 import { collectGarbage, lookForGarbage } from "./maintenance/gc.js";
 import { lookForMigrations, makeMigrations } from "./maintenance/migrate.js";
+import { migrateData } from "./maintenance/migrate-data.js";
 import { restore } from "./maintenance/restore.js";
 import { startGateway } from "./server.js";
 import { unusableFolder } from "./storage/data-file.js";
@@ -79,6 +80,11 @@ function createProgram(): Command {
     .description("bring the databases to the version of this heddle; a start does it, too, unless it is told not to")
     .option("-n, --dry-run", "only tell what is pending")
     .action((options: FolderOptions & { readonly dryRun?: boolean }) => migrate(options));
+  addFolderOptions(program.command("migrate-data"))
+    .description("copy everything from a data folder that no gateway uses to the empty database of database.url")
+    .addOption(new Option("--from <database>", "what it is in now").choices(["sqlite"]).makeOptionMandatory())
+    .addOption(new Option("--to <database>", "where it goes").choices(["postgres"]).makeOptionMandatory())
+    .action((options: FolderOptions) => moveData(options));
   addFolderOptions(program.command("doctor"))
     .description(
       "look for what is wrong with the configuration, the databases, Redis, and what stands in front of heddle",
@@ -183,6 +189,12 @@ async function migrate(options: FolderOptions & { readonly dryRun?: boolean }): 
   const config = readConfig(options);
   const work = options.dryRun === true ? lookForMigrations : makeMigrations;
   await inFolder(config.dataDir, () => work({ config, log: createLog(config.log), print }));
+}
+
+async function moveData(options: FolderOptions): Promise<void> {
+  const config = readConfig(options);
+  const log = createLog(config.log);
+  await inFolder(config.dataDir, () => migrateData({ config, clock: systemClock, log, print, report: showProgress() }));
 }
 
 /** Ends with code 1 where there is a problem. */

@@ -41,20 +41,25 @@ async function migrateFolder(dataDir: string, print: (line: string) => void): Pr
   try {
     requireRestored(dataDir);
     for (const [name, state] of await statesOf(dataDir)) tell(name, state, print);
-    const file = join(dataDir, "heddle.db");
-    const database = createDatabase(openDataFile(file, "FULL"));
-    try {
-      await migrate(database);
-    } catch (error) {
-      throw unusableFile(file, error);
-    } finally {
-      await database.destroy();
-    }
-    openCheckpointFile(join(dataDir, "checkpoints.db")).close();
+    await migrateFiles(dataDir);
   } finally {
     unlock();
   }
   print(`${dataDir} is as this heddle needs it`);
+}
+
+/** For whoever has the folder's lock. */
+export async function migrateFiles(dataDir: string): Promise<void> {
+  const file = join(dataDir, "heddle.db");
+  const database = createDatabase(openDataFile(file, "FULL"));
+  try {
+    await migrate(database);
+  } catch (error) {
+    throw unusableFile(file, error);
+  } finally {
+    await database.destroy();
+  }
+  openCheckpointFile(join(dataDir, "checkpoints.db")).close();
 }
 
 const NOTHING_KEPT = "database.type is memory: there is nothing to migrate";

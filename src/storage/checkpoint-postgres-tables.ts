@@ -222,13 +222,13 @@ const putText = (held: string): string => `
   WITH held AS MATERIALIZED (${held}),
   stored AS (INSERT INTO state_values (thread_id, checkpoint_ns, checkpoint_id, channel, type, value, bytes)
     SELECT $3, $4, $5, v.channel, v.type, v.value, v.bytes
-    FROM held, unnest($16::text[], $17::text[], $18::text[], $19::bytea[]) AS v (channel, type, value, bytes)
+    FROM held, unnest($17::text[], $18::text[], $19::text[], $20::bytea[]) AS v (channel, type, value, bytes)
     ON CONFLICT (thread_id, checkpoint_ns, channel, checkpoint_id) DO UPDATE
       SET type = excluded.type, value = excluded.value, bytes = excluded.bytes),
   put AS (INSERT INTO state_checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, run_id, type,
       checkpoint, metadata_type, metadata, channels, step, source, parents, delta_counters)
-    SELECT $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, ($13::jsonb ->> 'step')::bigint, $13::jsonb ->> 'source',
-      $14::jsonb, $15::jsonb FROM held
+    SELECT $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::bigint, $14::text,
+      $15::jsonb, $16::jsonb FROM held
     ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id) DO UPDATE
       SET parent_checkpoint_id = excluded.parent_checkpoint_id, run_id = excluded.run_id, type = excluded.type,
         checkpoint = excluded.checkpoint, metadata_type = excluded.metadata_type, metadata = excluded.metadata,
@@ -290,12 +290,7 @@ function checkpointValues({
   values,
 }: Extract<CheckpointWrite, { kind: "checkpoint" }>): readonly unknown[] {
   const { checkpoint, metadata, channels, parentId } = row;
-  const {
-    step,
-    source,
-    parents,
-    counters_since_delta_snapshot: counters,
-  } = JSON.parse(storedText(metadata)) as Partial<Record<string, unknown>>;
+  const { step, source, parents, delta_counters } = metadataColumns(storedText(metadata));
   return [
     ...columns(row),
     parentId,
@@ -305,12 +300,29 @@ function checkpointValues({
     metadata.type,
     storedText(metadata),
     JSON.stringify(channels),
-    JSON.stringify({ step: Number.isInteger(step) ? step : null, source: typeof source === "string" ? source : null }),
-    JSON.stringify(parents ?? {}),
-    JSON.stringify(counters ?? {}),
+    step,
+    source,
+    parents,
+    delta_counters,
     values.map(({ channel }) => channel),
     ...storedColumns(values),
   ];
+}
+
+/** What queries ask of a checkpoint's metadata, which is JSON text. */
+export function metadataColumns(metadata: string) {
+  const {
+    step,
+    source,
+    parents,
+    counters_since_delta_snapshot: counters,
+  } = JSON.parse(metadata) as Partial<Record<string, unknown>>;
+  return {
+    step: Number.isInteger(step) ? step : null,
+    source: typeof source === "string" ? source : null,
+    parents: JSON.stringify(parents ?? {}),
+    delta_counters: JSON.stringify(counters ?? {}),
+  };
 }
 
 function writeValues({

@@ -127,7 +127,7 @@ export function unusableServer(url: string, error: unknown): DataFolderError {
 }
 
 /** For people: without user and password. */
-function addressOf(url: string): string {
+export function addressOf(url: string): string {
   const { protocol, host, pathname } = new URL(url);
   return `${protocol}//${host}${pathname}`;
 }
@@ -210,7 +210,7 @@ const UNSTORABLE = /[\0\p{Cs}\u{10FFFF}]/gu;
 const ESCAPED = /\u{10FFFF}([0-9a-f]{4}|!)/gu;
 
 /** What is written for a text, or a list of texts, so that it comes back (3). */
-function encodeStored(value: unknown): unknown {
+export function encodeStored(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(encodeStored);
   if (typeof value !== "string") return value;
   if (toUSVString(value) === value && !value.includes("\0") && !value.includes(ESCAPE)) return value;

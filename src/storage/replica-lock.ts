@@ -12,8 +12,8 @@ import type { Log } from "../core/log.js";
 import { DataFolderError } from "./sqlite.js";
 
 export interface ReplicaLockOptions {
-  /** `alone`: the options because of which it must be. */
-  readonly company: "replicas" | { readonly alone: string };
+  /** `alone`: the options because of which it must be. `nobody`: it is no gateway, and none may be there. */
+  readonly company: "replicas" | { readonly alone: string } | "nobody";
   readonly clock: Clock;
   readonly log: Pick<Log, "info" | "warn" | "error">;
 }
@@ -90,6 +90,7 @@ export async function lockDatabase(url: string, options: ReplicaLockOptions): Pr
 }
 
 function refusal(company: ReplicaLockOptions["company"]): string {
+  if (company === "nobody") return "a gateway works on this database: stop it first";
   return company === "replicas"
     ? "another gateway works on this database that must be alone: give it stream_bridge.type redis and store.type postgres, or stop it"
     : `another gateway works on this database, and ${company.alone} is for one that is alone: take stream_bridge.type redis and store.type postgres, or stop it`;

@@ -196,6 +196,37 @@ describe("on PostgreSQL", { timeout: MANY_STARTS_MS }, () => {
     expect(stdout).toContain("ok       bodies: one of 20m arrives whole");
   });
 
+  it("moves the data of a folder to PostgreSQL, but not from under a gateway", async (context) => {
+    context.skip(POSTGRES_MISSING !== undefined, POSTGRES_MISSING);
+    const move = ["migrate-data", "--from", "sqlite", "--to", "postgres"] as const;
+    project({ log: { level: "warn" } });
+    const gateway = start("serve");
+    const from = await addressOf(gateway);
+    const { thread_id: threadId } = (await (await post(`${from}/threads`, {})).json()) as { thread_id: string };
+    const messages = [{ type: "human", content: "hello" }];
+    await (await post(`${from}/threads/${threadId}/runs/wait`, { assistant_id: "echo", input: { messages } })).text();
+    const stateAt = async (url: string) => (await fetch(`${url}/threads/${threadId}/state`)).json();
+    const state = await stateAt(from);
+    expect(state).toMatchObject({ values: { messages: [{ content: "hello" }, expect.anything()] } });
+    expect((await heddle(...move)).stderr).toEqual([expect.stringContaining("database.type is not postgres")]);
+
+    configure({ database: { type: "postgres", url: await makeDatabase() }, log: { level: "warn" } });
+    expect(await heddle(...move)).toMatchObject({
+      code: 1,
+      stderr: [expect.stringMatching(/^heddle: cannot use the data folder .*: another heddle process is using it$/)],
+    });
+    gateway.kill("SIGTERM");
+    await gateway.ended;
+    const moved = await heddle(...move);
+    expect(moved.code).toBe(0);
+    expect(moved.stdout).toEqual(expect.arrayContaining(["threads: 1 rows", "runs: 1 rows"]));
+    expect((await heddle(...move)).stderr.at(-1)).toMatch(/^heddle: the database is not empty, threads has rows: /);
+    expect(await stateAt(await addressOf(start("serve")))).toEqual(state);
+    expect((await heddle("migrate-data", "--from", "postgres", "--to", "postgres")).stderr[0]).toContain(
+      "Allowed choices are sqlite",
+    );
+  });
+
   it("heddle says in one line why it cannot use the database, and not its password", async (context) => {
     context.skip(POSTGRES_MISSING !== undefined, POSTGRES_MISSING);
     const url = new URL(await makeDatabase());

@@ -88,6 +88,7 @@ function entitled(checkpoints: Checkpoints, pool: pg.Pool): Checkpoints {
   function give(key: string, text: string, values: readonly unknown[]): Promise<void> {
     const given = pool.query(text, [...values]).then(() => void known.add(key));
     giving = Promise.all([giving, given]);
+    giving.catch(() => {}); // whoever asked for it hears of it
     return given;
   }
   const giveRun = ({ runId, fence }: ClaimedRun) =>

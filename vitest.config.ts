@@ -23,6 +23,45 @@ const STORE_TESTS = [
   "thread-store",
   "webhook-outbox",
 ].map((name) => `test/contract/${name}.test.ts`);
+/** What is about one address, and not about the process behind it. */
+const CLUSTER_TESTS = [
+  "a2a",
+  "assistant-graphs",
+  "assistant-search",
+  "assistants",
+  "cancel",
+  "generative-ui",
+  "hostile",
+  "joining",
+  "large-lists",
+  "mcp",
+  "multitask",
+  "openai-face",
+  "openapi",
+  "partial",
+  "protocol",
+  "protocol-commands",
+  "protocol-socket",
+  "protocol-wire",
+  "resume",
+  "run-options",
+  "runs",
+  "semantic-memory",
+  "server-queue",
+  "state",
+  "state-graphs",
+  "state-update",
+  "stateless",
+  "store",
+  "streams",
+  "switches",
+  "thread-mirror",
+  "thread-search",
+  "thread-search-more",
+  "thread-stream",
+  "threads",
+];
+const SOME_CLUSTER_TESTS = ["joining", "multitask", "resume", "streams"];
 const ON_STORES = ["test/unit/live-search.test.ts"];
 
 /** What crosses between a run and its thread; CI runs every file of the suite in threads, too. */
@@ -79,6 +118,19 @@ export default defineConfig({
           name: "redis",
           include: ["joining", "protocol", "stateless", "streams"].map((name) => `test/conformance/${name}.test.ts`),
           env: { HEDDLE_TEST_BRIDGE: "redis" },
+        },
+      },
+      {
+        // The same promises of the built program as two api and two workers behind nginx (docs/reliability.md says what is left out).
+        extends: true,
+        test: {
+          name: "cluster",
+          include: (process.env.HEDDLE_SCALE === "full" ? CLUSTER_TESTS : SOME_CLUSTER_TESTS).map(
+            (name) => `test/conformance/${name}.test.ts`,
+          ),
+          fileParallelism: false, // each is four processes already
+          env: { HEDDLE_TEST_CLUSTER: "1", HEDDLE_TEST_ISOLATION: "thread" },
+          globalSetup: ["test/support/build-dist.ts"],
         },
       },
       {

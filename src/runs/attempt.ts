@@ -4,7 +4,8 @@
  * 1. While it holds the lease and the graph's code reacts it renews it; a lost lease aborts the graph, and from then on nothing
  *    is published. Who stood still for so long that it may be lost asks before it says anything.
  * 2. The first reason to stop wins; it reaches the graph through the signal.
- * 3. An end that cannot be written down now is written down later: a full disk must not leave a thread busy for ever.
+ * 3. A run does not fail because its storage is away: what it begins with is read when that can be read, and an end that
+ *    cannot be written down now is written down later. A full disk must not leave a thread busy for ever.
  */
 import type { Clock } from "../core/clock.js";
 import { describeError } from "../core/errors.js";
@@ -25,6 +26,8 @@ export interface AttemptDeps extends EndingDeps {
   readonly ledgerWriter: LedgerWriter;
   readonly clock: Clock;
   readonly log: Log;
+  /** Whether it is the storage that failed, and may work again in a moment; absent where it never does. */
+  readonly isAway?: ((error: unknown) => boolean) | undefined;
   /** Absent where nobody collects traces. */
   readonly tracing?: Tracing | undefined;
   readonly options: AttemptOptions;
@@ -213,7 +216,7 @@ async function execute(
   const { host, clock, metrics, options } = deps;
   if (run.attempt > options.maxAttempts) return giveUp(deps, run);
   try {
-    const request = { ...(await executeRequest(deps, run)), recording: trace?.recording };
+    const request = { ...(await requestInTheEnd(deps, run, signal)), recording: trace?.recording };
     const answered = answeredBy(request);
     if (answered.length > 0) await runLog.publish(ANSWERED_EVENT, [], toJson(answered));
     const events = host.execute(request, signal);
@@ -244,6 +247,19 @@ function answeredBy({ input }: ExecuteRequest): readonly string[] {
   return typeof resume === "object" && resume !== null ? Object.keys(resume) : [];
 }
 
+/** Invariant 3; whatever stops the run ends the trying. */
+async function requestInTheEnd(deps: AttemptDeps, run: Run, signal: AbortSignal): Promise<ExecuteRequest> {
+  for (;;) {
+    try {
+      return await executeRequest(deps, run);
+    } catch (error) {
+      if (signal.aborted || deps.isAway?.(error) !== true) throw error;
+      deps.log.warn({ err: error, runId: run.runId }, "what a run begins with could not be read; trying again");
+      await new Promise<void>((resolve) => void deps.clock.after(BEGIN_AGAIN_MS, resolve));
+    }
+  }
+}
+
 async function executeRequest(deps: AttemptDeps, run: Run): Promise<ExecuteRequest> {
   const pendingBefore = await deps.threads.pendingInterrupts(run.threadId);
   const { checkpoints, host } = deps;
@@ -263,6 +279,7 @@ async function giveUp(deps: AttemptDeps, run: Run): Promise<ExecuteResult> {
   return { kind: "failed", error, projection };
 }
 
+const BEGIN_AGAIN_MS = 1_000;
 const RENEW_AGAIN_MS = 1_000;
 const SETTLE_AGAIN_MS = 1_000;
 

@@ -41,6 +41,7 @@ export interface RunTapeDeps {
   readonly others?: {
     /** How long after an event was published it may be missing from the ledger. */
     readonly lagMs: number;
+    /** As the rows of runs tell it. */
     readonly clock: Clock;
   };
 }
@@ -57,6 +58,9 @@ export interface RunTape {
   /** What the ledger holds as the result of a run that has ended. */
   result(runId: string): Promise<string | undefined>;
 }
+
+/** How many lags an event is waited for before it counts as lost: a machine, or a database, may have much to do. */
+const MAX_WAITS = 6;
 
 /** What precedes the first event of a run. */
 const BEGINNING: EventId = { fence: 1, seq: 0 };
@@ -80,7 +84,7 @@ export function createRunTape({ bridge, ledger, ledgerWriter, runs, others }: Ru
     const { signal } = options;
     let place = from;
     let isFlushed = false;
-    let hasWaited = false;
+    let waits = 0;
     let hasEnded = false;
     let elsewhere: News = "none";
     let isOnlyInLedger = false; // the bridge's log does not know the reader's place
@@ -94,7 +98,7 @@ export function createRunTape({ bridge, ledger, ledgerWriter, runs, others }: Ru
           place = { at: page.last, inLedger: true, knowsGap: false };
           hasEnded = page.isEnd;
           isFlushed = false;
-          hasWaited = false;
+          waits = 0;
           continue;
         }
         if (elsewhere === "ledger") {
@@ -107,16 +111,17 @@ export function createRunTape({ bridge, ledger, ledgerWriter, runs, others }: Ru
           continue;
         }
         const state = live === undefined ? await stateOf(run) : "in flight";
-        if (state === "ended" && hasEnded) return;
+        const isEnded = state === "ended" || state === "over";
+        if (isEnded && hasEnded) return;
         const isSeam = state === "in flight" && place.inLedger && (live === undefined || beginsClaim(live, place.at)); // 2
-        if (others !== undefined && !isSeam && !place.knowsGap && !hasWaited) {
+        if (others !== undefined && !isSeam && !place.knowsGap && state !== "over" && waits < MAX_WAITS) {
           await pause(others, signal);
-          hasWaited = true;
+          waits++;
           continue;
         }
         if (state === "gone") return requireNoEnd(run, elsewhere);
         if (!isSeam && !place.knowsGap) yield GAP;
-        if (state === "ended") return;
+        if (isEnded) return;
         place = { ...place, knowsGap: place.knowsGap || !isSeam };
       }
       elsewhere = "none";
@@ -150,7 +155,7 @@ export function createRunTape({ bridge, ledger, ledgerWriter, runs, others }: Ru
           }
           if (goesOn) break;
           isFlushed = false;
-          hasWaited = false;
+          waits = 0;
           continue;
         }
         if (isOnlyInLedger) continue; // the ids tell what is missing
@@ -201,9 +206,11 @@ export function createRunTape({ bridge, ledger, ledgerWriter, runs, others }: Ru
     };
     if (await isInLedger()) return "ledger";
     if (first.seq === 1 && first.fence > at.fence) return "next"; // 2
-    if (others === undefined) return "gap";
-    await pause(others, signal);
-    return (await isInLedger()) ? "ledger" : "gap";
+    for (let waits = 0; others !== undefined && waits < MAX_WAITS && !signal.aborted; waits++) {
+      await pause(others, signal);
+      if (await isInLedger()) return "ledger";
+    }
+    return "gap";
   }
 
   /** Where a reader goes on whom the bridge tells nothing. */
@@ -231,10 +238,13 @@ export function createRunTape({ bridge, ledger, ledgerWriter, runs, others }: Ru
     };
   }
 
-  async function stateOf({ threadId, runId }: Run): Promise<"in flight" | "ended" | "gone"> {
+  /** `over`: ended so long ago that all of it that will ever be in the ledger is there. */
+  async function stateOf({ threadId, runId }: Run): Promise<"in flight" | "ended" | "over" | "gone"> {
     const row = await runs.get(threadId, runId);
     if (row === undefined) return "gone";
-    return isInFlight(row.status) ? "in flight" : "ended";
+    if (isInFlight(row.status)) return "in flight";
+    if (others === undefined) return "over";
+    return others.clock.now() - row.updatedAt > MAX_WAITS * others.lagMs ? "over" : "ended";
   }
 
   /** The log's extent, unless the run has ended and the log does not say so: whoever was to say it may have died. */

@@ -40,6 +40,7 @@ import {
   asking,
   explainingPostgres,
   inPostgresTransaction,
+  PATIENT_RETRY_MS,
   retrying,
   type Statement,
 } from "./postgres-connection.js";
@@ -123,9 +124,11 @@ const PROBE =
 /** Savers for whoever has a pool: the main thread, and every graph thread with its own. The tables are there. */
 export function createPostgresSavers(pool: Pool): Pick<Checkpoints, "forRun" | "saver"> {
   const ask = asking(pool);
-  const reads = createPostgresReads((statement) => explainingPostgres(() => retrying(() => ask(statement))));
+  const readsFor = (limitMs?: number) =>
+    createPostgresReads((statement) => explainingPostgres(() => retrying(() => ask(statement), limitMs)));
+  const [reads, patientReads] = [readsFor(), readsFor(PATIENT_RETRY_MS)];
   return createSavers({
-    open: (right) => openRows(ask, reads, right),
+    open: (right) => openRows(ask, right.kind === "run" ? patientReads : reads, right),
     wrap: (body, serde) => new CheckpointSaver(pool, serde, body),
   });
 }
@@ -168,6 +171,8 @@ class CheckpointSaver extends PostgresSaver {
 function openRows(ask: AskPostgres, reads: CheckpointReads, right: WriteRight): SaverRows {
   const recent = createRecentChannels();
   let last: Promise<void> = Promise.resolve();
+  /** No run fails because the database was away for a moment. */
+  const limitMs = right.kind === "run" ? PATIENT_RETRY_MS : undefined;
 
   /** P2 */
   function enqueue(work: () => Promise<void>): Promise<void> {
@@ -177,7 +182,7 @@ function openRows(ask: AskPostgres, reads: CheckpointReads, right: WriteRight): 
   }
 
   async function apply(write: CheckpointWrite): Promise<void> {
-    const isWritten = await retrying(() => writeOnPostgres(ask, right, write)); // P4
+    const isWritten = await retrying(() => writeOnPostgres(ask, right, write), limitMs); // P4
     const { threadId } = write.kind === "checkpoint" ? write.row : write.key;
     if (!isWritten) throw rightIsGone(right, threadId); // P1
   }
@@ -211,7 +216,7 @@ function openRows(ask: AskPostgres, reads: CheckpointReads, right: WriteRight): 
         explainingPostgres(async () => {
           const { text, values } = heldBy(right, threadId);
           const statement = { name: `heddle delete thread ${right.kind}`, text: deleteText(text), values };
-          const { rows } = await retrying(() => ask({ ...statement, values: [...values, threadId] }));
+          const { rows } = await retrying(() => ask({ ...statement, values: [...values, threadId] }), limitMs);
           if (rows.length === 0) throw rightIsGone(right, threadId);
         }),
       );

@@ -5,8 +5,8 @@
  * 1. A statement that stands alone is a transaction of its own: nothing is held while its answer is on its way.
  * 2. A transaction in which nothing happens for some seconds is ended by the server: whoever is frozen in the middle of one
  *    keeps nobody from the rows that it has locked.
- * 3. When a connection breaks nobody knows whether the last statement was done. What may be done twice is tried again for
- *    some seconds, anything else is not.
+ * 3. When a connection breaks nobody knows whether the last statement was done. What may be done twice is tried again: for
+ *    some seconds where a client waits, for a minute where a run would fail. Anything else is not.
  */
 import pg, { type Pool, type PoolClient } from "pg";
 import { GatewayError } from "../core/errors.js";
@@ -50,8 +50,12 @@ const IDLE_MS = 30_000;
 /** Asks one statement. */
 export type AskPostgres = (statement: Statement) => Promise<Result>;
 
-/** Between tries, in milliseconds: together longer than a database takes to restart, and shorter than a lease. */
-const RETRY_AFTER_MS: readonly number[] = [50, 100, 200, 400, 800, 1_600, 3_200];
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 3_200;
+/** Longer than a database takes to restart, and shorter than clients wait. */
+const RETRY_MS = 6_500;
+/** Longer than another server takes to be found in the place of one that died. */
+export const PATIENT_RETRY_MS = 60_000;
 
 const BEGIN = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '5s'"; // 2
 
@@ -88,17 +92,17 @@ export async function inPostgresTransaction<T>(pool: Pool, work: (ask: AskPostgr
   }
 }
 
-/** Does `work`, which may be done twice, again when the connection broke (3). */
-export async function retrying<T>(work: () => Promise<T>): Promise<T> {
-  for (const pauseMs of RETRY_AFTER_MS) {
+/** Does `work`, which may be done twice, again when the connection broke, until `limitMs` are over (3). */
+export async function retrying<T>(work: () => Promise<T>, limitMs = RETRY_MS): Promise<T> {
+  const startedAt = performance.now();
+  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
     try {
       return await work();
     } catch (error) {
-      if (!isConnectionFailure(error)) throw error;
+      if (!isConnectionFailure(error) || performance.now() - startedAt + pauseMs > limitMs) throw error;
     }
     await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
-  return work();
 }
 
 /** `work`, whose failures say what they mean for a client. */

@@ -28,11 +28,13 @@ export interface ClusterOptions {
   /** One replica each. Those with `api` or `all` are behind nginx. */
   readonly roles: readonly Role[];
   /** The section of config.yaml. */
-  readonly graphs: Readonly<Record<string, string | number>>;
+  readonly graphs: Readonly<Record<string, unknown>>;
   /** More of config.yaml. */
   readonly config?: {
     readonly runs?: object;
     readonly database?: object;
+    readonly checkpointer?: object;
+    readonly stream_bridge?: object;
     readonly [section: string]: unknown;
   };
   readonly program?: ProgramOf;
@@ -195,8 +197,8 @@ async function prepareReplica(
     graphs,
     role,
     database: { pool_size: 6, ...config.database, type: "postgres", url: through(databaseUrl, postgres) },
-    checkpointer: { pool_size: 4 }, // servers for tests have room for 100 connections
-    stream_bridge: { type: "redis", url: through(redisUrl, redis) },
+    checkpointer: { pool_size: 4, ...config.checkpointer }, // servers for tests have room for 100 connections
+    stream_bridge: { ...config.stream_bridge, type: "redis", url: through(redisUrl, redis) },
   };
   writeFileSync(join(folder, "config.yaml"), JSON.stringify(settings));
   let program: Program | undefined;

@@ -7,7 +7,7 @@ const MEANINGS: readonly (readonly [code: RegExp, meaning: string])[] = [
   [/^SQLITE_READONLY/, "the database has become read-only: nothing was written"],
   [/^SQLITE_(IOERR|CANTOPEN|NOLFS)/, "the disk of the data folder does not work"],
   [/^SQLITE_(CORRUPT|NOTADB)/, "the database is damaged: stop the gateway and restore the data folder"],
-  // Those of `postgres.ts`.
+  // Those of `postgres-failure.ts`.
   [/^PG_UNREACHABLE$/, "the database cannot be reached: try again in a moment"],
   [/^PG_TIMEOUT$/, "the database did not answer in time: try again in a moment"],
   [/^PG_BUSY$/, "the database has no room for another connection: try again in a moment"],

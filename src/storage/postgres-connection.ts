@@ -9,7 +9,8 @@
  *    some seconds where a client waits, for a minute where a run would fail. Anything else is not.
  */
 import pg, { type Pool, type PoolClient } from "pg";
-import { GatewayError } from "../core/errors.js";
+import { storageFailure } from "./failure.js";
+import { failureOf } from "./postgres-failure.js";
 
 export interface Statement {
   /** Of this text only; what is prepared is found by it. */
@@ -110,34 +111,16 @@ export async function explainingPostgres<T>(work: () => Promise<T>): Promise<T> 
   try {
     return await work();
   } catch (error) {
-    throw meaningOf(error) ?? error;
+    throw storageFailure(failureOf(error)) ?? error;
   }
 }
 
-function meaningOf(error: unknown): GatewayError | undefined {
-  if (isConnectionFailure(error)) {
-    return new GatewayError("unavailable", "the database cannot be reached: nothing needs a restart when it is back");
-  }
-  const code = codeOf(error);
-  if (code === "53100") return new GatewayError("unavailable", "the disk of the database is full: nothing was written");
-  if (code === "25006") return new GatewayError("unavailable", "the database takes no writes: nothing was written");
-  return undefined;
-}
-
-/** Of the operating system, or of a server that stops, starts, or takes no more connections. */
-const LOST = /^(E[A-Z]+|08...|57P0[1-3]|53300)$/;
-
-/** pg has no codes for these. */
-const LOST_SAYING =
-  /^(Connection terminated|timeout (expired|exceeded)|Query read timeout|Client has encountered a connection error)/;
-
+/** Whether the connection is gone, or there was none to be had: the next one may do better. */
 function isConnectionFailure(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  const code = codeOf(error);
-  return code === undefined ? LOST_SAYING.test(error.message) : LOST.test(code);
-}
-
-function codeOf(error: unknown): string | undefined {
-  const { code } = (error ?? {}) as { readonly code?: unknown };
-  return typeof code === "string" ? code : undefined;
+  const failure = failureOf(error);
+  return (
+    failure?.code === "PG_UNREACHABLE" ||
+    failure?.code === "PG_BUSY" ||
+    (failure?.code === "PG_TIMEOUT" && failure.closes)
+  );
 }

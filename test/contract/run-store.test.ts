@@ -108,7 +108,7 @@ describe("claiming", () => {
       BEGIN UPDATE runs SET run_id = 'r1'; INSERT INTO runs SELECT NULL, run_id, thread_id, assistant_id, graph_id,
         created_at, updated_at, status, metadata, multitask_strategy, payload, attempt, fence, run_after, worker_id,
         lease_until, cancel_action, cancel_requested_at, rolling_back, owner, error, thread_metadata_before,
-        thread_updated_at_before, first_claim, temporary, webhook, started_at FROM runs; END`);
+        thread_updated_at_before, first_claim, temporary, webhook, started_at, abandoned_at FROM runs; END`);
     expect((await claim(stores)).runId).toBe("r1");
     expect(collisions).toBeLessThan(0);
   });

@@ -335,7 +335,7 @@ describe("a filter by the state", () => {
     await insertThreads(stores, 5_001);
     await stores.rows("INSERT INTO thread_values SELECT thread_id, 'not json: reading it would fail' FROM threads");
     await stores.rows(`INSERT INTO thread_terms (thread_id, term)
-      SELECT thread_id, 'values."stage"="s' || created_at % 100 || '"' FROM threads`);
+      SELECT thread_id, 'values."stage"="s' || (created_at % 100) || '"' FROM threads`);
     expect(await threads.count({ values: { stage: "s0" } })).toBe(51);
     expect(await threads.count(where({ "values.stage": { $in: ["s0", "s2"] } }))).toBe(101);
     for (const filter of [

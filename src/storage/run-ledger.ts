@@ -111,6 +111,7 @@ export class SqlRunLedger implements RunLedger {
 
   async trim(runId: string, maxBytes: number): Promise<void> {
     await this.commits.run(async (transaction) => {
+      await takeRuns(transaction, [runId]); // what is being folded is all there, or folded
       const { rows } = await sql<{ readonly segment: number | null }>`
         select max(segment) as segment from (
           select segment, sum(bytes) over (order by segment desc) as total, max(segment) over () as newest

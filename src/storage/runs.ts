@@ -353,15 +353,17 @@ export class SqlRunStore implements RunStore {
 
   async takeRollbacks(workerId: string, leaseMs: number): Promise<readonly BriefRun[]> {
     const moment = momentOf(this.database, this.clock.now());
-    const rows = await this.database
-      .updateTable("runs")
-      .set({ worker_id: workerId, lease_until: momentAfter(moment, leaseMs) })
-      .where(RUNNING)
-      .where("rolling_back", "=", 1)
-      .where("lease_until", "<=", moment)
-      .returning(BRIEF_COLUMNS)
-      .execute();
-    return rows.map(toBriefRun);
+    return this.commits.run(async (transaction) => {
+      const rows = await transaction
+        .updateTable("runs")
+        .set({ worker_id: workerId, lease_until: momentAfter(moment, leaseMs) })
+        .where(RUNNING)
+        .where("rolling_back", "=", 1)
+        .where("lease_until", "<=", moment)
+        .returning(BRIEF_COLUMNS)
+        .execute();
+      return rows.map(toBriefRun);
+    });
   }
 
   async recoverOrphans(): Promise<readonly BriefRun[]> {
@@ -398,14 +400,16 @@ export class SqlRunStore implements RunStore {
 
   async reclaimAbandoned(runIds: readonly string[]): Promise<readonly string[]> {
     if (runIds.length === 0) return [];
-    const rows = await this.database
-      .updateTable("runs")
-      .set({ abandoned_at: null })
-      .where("run_id", "in", runIds)
-      .where("abandoned_at", "is not", null)
-      .returning("run_id")
-      .execute();
-    return rows.map((row) => row.run_id);
+    return this.commits.run(async (transaction) => {
+      const rows = await transaction
+        .updateTable("runs")
+        .set({ abandoned_at: null })
+        .where("run_id", "in", runIds)
+        .where("abandoned_at", "is not", null)
+        .returning("run_id")
+        .execute();
+      return rows.map((row) => row.run_id);
+    });
   }
 
   async listAbandoned(forMs: number): Promise<readonly string[]> {

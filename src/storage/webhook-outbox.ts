@@ -158,12 +158,14 @@ export class SqlWebhookOutbox implements WebhookOutbox {
 
   async rebase(): Promise<void> {
     const now = this.clock.now();
-    await this.database
-      .updateTable("outbox")
-      .set({ next_at: now, updated_at: now })
-      .where(WAITING)
-      .where("updated_at", ">", now)
-      .execute();
+    await this.commits.run(async (transaction) => {
+      await transaction
+        .updateTable("outbox")
+        .set({ next_at: now, updated_at: now })
+        .where(WAITING)
+        .where("updated_at", ">", now)
+        .execute();
+    });
   }
 
   private async settle(

@@ -78,6 +78,19 @@ function rejecting(runId: string, threadId = "t1"): AdmitRequest {
   };
 }
 
+/** Lets nobody go on before so many have come. */
+function gate(count: number): () => Promise<void> {
+  let missing = count;
+  let open = (): void => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return () => {
+    if (--missing === 0) open();
+    return opened;
+  };
+}
+
 const failuresOf = (failures: readonly unknown[]) => failures.map((error) => (error as { code?: unknown }).code);
 
 describe.skipIf(POSTGRES_MISSING !== undefined)("several processes at once", () => {
@@ -309,6 +322,73 @@ describe.skipIf(POSTGRES_MISSING !== undefined)("several processes at once", () 
       expect(ends).toBe(cancelled ? 0 : 1);
       expect((await first.threads.get(threadId))?.status).toBe(cancelled ? "busy" : "idle");
     }
+  });
+
+  it("let the first cancel of a run decide, and take each run that is being rolled back over once", async () => {
+    for (let round = 0; round < 10; round++) {
+      const claim = { workerId: "w", leaseMs: LEASE_MS };
+      const threadId = `t${round}`;
+      const { run } = await first.runs.admit(admission({ runId: `r${round}`, threadId }, { claim }));
+      const { answers, failures } = await atOnce(8, ({ runs }, index) =>
+        runs.requestCancel(threadId, run.runId, index % 2 === 0 ? "interrupt" : "rollback"),
+      );
+      expect(failures).toEqual([]);
+      expect(answers).toEqual(Array.from({ length: 8 }, () => "requested"));
+      const lease = leaseOf(run, "w");
+      const asked = (await first.runs.renew(lease, LEASE_MS)).cancel;
+      expect(["interrupt", "rollback"]).toContain(asked);
+      await first.runs.requestCancel(threadId, run.runId, asked === "interrupt" ? "rollback" : "interrupt");
+      expect((await first.runs.renew(lease, LEASE_MS)).cancel).toBe(asked);
+      expect(await first.runs.markRollingBack(lease)).toBe(true);
+    }
+    clock.advance(LEASE_MS + 1);
+    const { answers, failures } = await atOnce(8, ({ runs }, index) => runs.takeRollbacks(`s${index}`, LEASE_MS));
+    expect(failures).toEqual([]);
+    const taken = answers.flat().map(({ runId }) => runId);
+    expect(taken.sort()).toEqual(Array.from({ length: 10 }, (_, index) => `r${index}`));
+    const removed = await atOnce(40, ({ runs }, index) =>
+      runs.removeRolledBack({ runId: `r${index % 10}`, threadId: `t${index % 10}` }),
+    );
+    expect(removed.failures).toEqual([]);
+    expect(await first.runs.listInFlight({})).toEqual([]);
+    for (let round = 0; round < 10; round++) expect((await first.threads.get(`t${round}`))?.status).toBe("idle");
+  });
+
+  it("change the metadata of a thread and lose nothing of each other, whoever runs on it", async () => {
+    await first.threads.create(newThread());
+    const { failures } = await atOnce(32, async ({ threads, runs }, index) => {
+      if (index % 8 === 0) return void (await runs.admit(admission({ runId: `r${index}` })));
+      if (index % 8 === 1) return threads.catchUp("t1", projection({ valuesJson: `{"n":${index}}` }));
+      expect(await threads.patch("t1", { metadata: { [`m${index}`]: index } })).toBeDefined();
+    });
+    expect(failures).toEqual([]);
+    const thread = await first.threads.get("t1");
+    const patched = Array.from({ length: 32 }, (_, index) => index).filter((index) => index % 8 > 1);
+    expect(thread?.metadata).toEqual({
+      ...Object.fromEntries(patched.map((index) => [`m${index}`, index])),
+      graph_id: "g1",
+      assistant_id: "a1",
+    });
+    expect(thread?.status).toBe("busy");
+    for (const index of patched) expect(await first.threads.count({ metadata: { [`m${index}`]: index } })).toBe(1);
+  });
+
+  it("try again what others were in the way of, when both wait for each other", async () => {
+    for (const threadId of ["t1", "t2"]) await first.threads.create(newThread({ threadId }));
+    const other = processes[1] ?? first;
+    const touch = (database: Process["database"], threadId: string) =>
+      database.updateTable("threads").set({ updated_at: 7 }).where("thread_id", "=", threadId).execute();
+    let tries = 0;
+    const both = gate(2);
+    const crosswise = ({ database }: Process, order: readonly [string, string]) =>
+      createCommitGroup(database).run(async (transaction) => {
+        tries++;
+        await touch(transaction, order[0]);
+        if (tries <= 2) await both();
+        await touch(transaction, order[1]);
+      });
+    await Promise.all([crosswise(first, ["t1", "t2"]), crosswise(other, ["t2", "t1"])]);
+    expect(tries).toBe(3); // one of them was told of a deadlock
   });
 
   it("sweep what has expired once, and nothing that is in use", async () => {

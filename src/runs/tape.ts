@@ -60,7 +60,7 @@ export interface RunTape {
 }
 
 /** How many lags an event is waited for before it counts as lost: a machine, or a database, may have much to do. */
-const MAX_WAITS = 6;
+const MAX_WAITS = 4;
 
 /** What precedes the first event of a run. */
 const BEGINNING: EventId = { fence: 1, seq: 0 };
@@ -114,7 +114,9 @@ export function createRunTape({ bridge, ledger, ledgerWriter, runs, others }: Ru
         const isEnded = state === "ended" || state === "over";
         if (isEnded && hasEnded) return;
         const isSeam = state === "in flight" && place.inLedger && (live === undefined || beginsClaim(live, place.at)); // 2
-        if (others !== undefined && !isSeam && !place.knowsGap && state !== "over" && waits < MAX_WAITS) {
+        const isBeyondEnd = live?.ended === true && compareEventIds(place.at, live.last) > 0;
+        const mayCome = state !== "over" && !isBeyondEnd && waits < MAX_WAITS;
+        if (others !== undefined && !isSeam && !place.knowsGap && mayCome) {
           await pause(others, signal);
           waits++;
           continue;

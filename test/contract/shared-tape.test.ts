@@ -18,7 +18,7 @@ const START: Cursor = { from: "start" };
 beforeEach(({ skip }) => skip(REDIS_SERVER_MISSING !== undefined, REDIS_SERVER_MISSING));
 
 /** One gateway process over the stores. */
-async function startProcess({ ledger, runs }: SqlStores, { url, keyPrefix }: { url: string; keyPrefix: string }) {
+async function startProcess({ clock, ledger, runs }: SqlStores, { url, keyPrefix }: { url: string; keyPrefix: string }) {
   const redis = await openRedisProcess({ url, keyPrefix });
   const { bridge } = redis;
   const ledgerWriter = createLedgerWriter({
@@ -29,7 +29,8 @@ async function startProcess({ ledger, runs }: SqlStores, { url, keyPrefix }: { u
     options: { maxBytesPerRun: 1e7, maxBufferedBytes: 1e7 },
   });
   onTestFinished(() => ledgerWriter.stop());
-  const tape = createRunTape({ bridge, ledger, ledgerWriter, runs, others: { lagMs: 750, clock: systemClock } });
+  const asRowsTell = { now: () => clock.now(), after: systemClock.after };
+  const tape = createRunTape({ bridge, ledger, ledgerWriter, runs, others: { lagMs: 750, clock: asRowsTell } });
   async function say(runId: string, fence: number, from: number, to: number, event = "custom"): Promise<void> {
     for (let seq = from; seq <= to; seq++) {
       const said: StreamEvent = { id: { fence, seq }, event, namespace: [], data: `"${fence}-${seq}"`, at: seq };
@@ -134,6 +135,23 @@ describe("who follows a run that another process executes", () => {
     await stores.runs.finish(leaseOf(run), outcome());
     expect(await ended).toEqual([...ids(1, 1, 3), "gap"]); // who shows it tells the end by the row
     expect(await other.tape.end(run)).toMatchObject({ isComplete: true });
+  });
+
+  it("waits for what is still on its way to the ledger when the row says that the run has ended", async () => {
+    const { server, stores, run, owner, other } = await open();
+    const { seen, ended } = other.follow(run);
+    await owner.say("r1", 1, 1, 3);
+    await untilSeen(seen, "1-3");
+    await server.kill();
+    await Promise.all([owner.redis.until("away"), other.redis.until("away")]);
+    await owner.ledgerWriter.flush("r1");
+    await stores.runs.finish(leaseOf(run), outcome());
+    // A second and more after the commit: its machine, or the database, has much to do.
+    await new Promise<void>((resolve) => void systemClock.after(1_700, resolve));
+    await owner.say("r1", 1, 4, 4, "__result__");
+    await owner.say("r1", 1, 5, 5, "end");
+    await owner.ledgerWriter.flush("r1");
+    expect(await ended).toEqual(ids(1, 1, 5));
   });
 
   it("goes on from the ledger while Redis is away, and live when it is back", async () => {

@@ -83,6 +83,9 @@ const WHERE_THREADS_MATTER = [
   "thread-mirror",
 ].map((name) => `test/conformance/${name}.test.ts`);
 
+/** Minutes each, whatever their scale: these run as the commands of docs/reliability.md. */
+const LONG_TESTS = ["react-chat-cluster", "upgrade"].map((name) => `test/e2e/${name}.test.ts`);
+
 export default defineConfig({
   test: {
     // Limits for what hangs, not for what is slow: machines differ, and some do other work beside.
@@ -135,7 +138,12 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], globalSetup: ["test/support/build-dist.ts"] },
+        test: {
+          name: "e2e",
+          include: ["test/e2e/**/*.test.ts"],
+          exclude: process.env.HEDDLE_SCALE === "full" ? [] : LONG_TESTS,
+          globalSetup: ["test/support/build-dist.ts"],
+        },
       },
     ],
   },

@@ -18,7 +18,10 @@ const START: Cursor = { from: "start" };
 beforeEach(({ skip }) => skip(REDIS_SERVER_MISSING !== undefined, REDIS_SERVER_MISSING));
 
 /** One gateway process over the stores. */
-async function startProcess({ clock, ledger, runs }: SqlStores, { url, keyPrefix }: { url: string; keyPrefix: string }) {
+async function startProcess(
+  { clock, ledger, runs }: SqlStores,
+  { url, keyPrefix }: { url: string; keyPrefix: string },
+) {
   const redis = await openRedisProcess({ url, keyPrefix });
   const { bridge } = redis;
   const ledgerWriter = createLedgerWriter({

@@ -144,11 +144,18 @@ const whileAtGate =
     };
   };
 
-const cancel = (action: "interrupt" | "rollback"): Step =>
-  whileAtGate(`cancel with ${action}`, async ({ manager }, { runId }) => {
-    await manager.cancel(THREAD, runId, action);
-    await manager.ended(runId, NEVER);
-  });
+/** What is on its way when a process dies is not in the state of a cancelled run: it is cancelled when the state shows it. */
+const cancel =
+  (action: "interrupt" | "rollback"): Step =>
+  (process, durability) =>
+    whileAtGate(`cancel with ${action}`, async ({ manager, stateOf }, { runId }) => {
+      const isOnItsWay = async () =>
+        (await manager.get(THREAD, runId)).status === "running" && !(await stateOf(THREAD)).next.includes("gate");
+      // With `exit` nothing is written before the end.
+      while (durability !== "exit" && (await isOnItsWay())) await new Promise((resolve) => setImmediate(resolve));
+      await manager.cancel(THREAD, runId, action);
+      await manager.ended(runId, NEVER);
+    })(process, durability);
 
 const deletion: Step = whileAtGate("a deletion", ({ service }) => service.remove(THREAD));
 

@@ -3,10 +3,11 @@ import { type SystemClock, systemClock } from "../../src/core/clock.js";
 
 const HURRY = 50;
 
-export const hurriedClock: SystemClock = {
-  ...systemClock,
-  after: (delayMs, callback) => systemClock.after(delayMs / HURRY, callback),
-};
+export const hurriedClock = hurriedBy(HURRY);
+
+export function hurriedBy(times: number): SystemClock {
+  return { ...systemClock, after: (delayMs, callback) => systemClock.after(delayMs / times, callback) };
+}
 
 /** One whose time passes as fast, too: for what is due at a time that is written down. It begins now. */
 export function createFastClock(): SystemClock {

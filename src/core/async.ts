@@ -54,31 +54,6 @@ export function passWithPatience<T>(source: AsyncIterable<T>, patience: Patience
   };
 }
 
-/** Begins at most `max` pieces of work at once; the others wait, and begin in the order in which they came. */
-export function createTurnstile(max: number): <T>(work: () => Promise<T>) => Promise<T> {
-  const waiting = new Set<() => void>(); // an array moves all of them for each that leaves
-  let inside = 0;
-  return async (work) => {
-    if (inside === max) {
-      await new Promise<void>((resolve) => {
-        waiting.add(resolve);
-      });
-    } else {
-      inside += 1;
-    }
-    try {
-      return await work();
-    } finally {
-      const [next] = waiting; // takes the place over
-      if (next === undefined) inside -= 1;
-      else {
-        waiting.delete(next);
-        next();
-      }
-    }
-  };
-}
-
 interface Limit {
   wait<T>(work: Promise<T>): Promise<T>;
   forget(): void;

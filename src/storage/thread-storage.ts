@@ -5,7 +5,6 @@
  * main thread's connection is the only one that writes; what crosses is plain data, in the order in which it was asked.
  */
 import { BaseStore, type Operation, type OperationResults } from "@langchain/langgraph-checkpoint";
-import { createTurnstile } from "../core/async.js";
 import { type CheckpointKey, type CheckpointWrite, prepareReads } from "./checkpoint-tables.js";
 import { createSavers } from "./checkpoints.js";
 import { type IndexFields, type ItemOperation, parseItemOperation } from "./item-operation.js";
@@ -72,14 +71,10 @@ function keyOf({ threadId, checkpointNs, checkpointId }: CheckpointKey): string 
   return JSON.stringify([threadId, checkpointNs, checkpointId]);
 }
 
-/** The main thread takes all messages that lie there before it turns to anybody else. */
-const ITEM_ASKS_AT_ONCE = 100;
-
 /** The long-term memory, reached from a graph thread. Operations are checked where their values still are what they are. */
 class ThreadStore extends BaseStore {
   private readonly ask: AskStorage;
   private readonly fields: IndexFields;
-  private readonly inTurn = createTurnstile(ITEM_ASKS_AT_ONCE);
 
   constructor(ask: AskStorage, fields: IndexFields) {
     super();
@@ -88,9 +83,10 @@ class ThreadStore extends BaseStore {
   }
 
   override async batch<Operations extends Operation[]>(operations: Operations): Promise<OperationResults<Operations>> {
-    // Checked and copied at once: what is changed afterwards was not asked for.
-    const parsed = operations.map((operation) => parseItemOperation(operation, this.fields));
-    const results = await this.inTurn(() => this.ask({ kind: "items", operations: parsed }));
+    const results = await this.ask({
+      kind: "items",
+      operations: operations.map((operation) => parseItemOperation(operation, this.fields)),
+    });
     return results as OperationResults<Operations>; // `SqlStore.apply`: one result per operation, of its operation's kind
   }
 }

@@ -117,18 +117,8 @@ const EXCESS: readonly Case[] = [
     says: /OutOfMemoryError/,
     isLarge: true,
   },
-  // These come in one turn of the graph's event loop, which may last too long for the watchdog.
-  {
-    input: `burst ${scaled({ quick: 5_000, full: 50_000 })}`,
-    ends: scaled<Case["ends"]>({ quick: "success", full: ["success", "error"] }),
-    says: /EventLoopBlocked/,
-    isLarge: true,
-  },
-  {
-    input: `store ${scaled({ quick: 2_000, full: 100_000 })}`,
-    ends: scaled<Case["ends"]>({ quick: "success", full: ["success", "error"] }),
-    says: /EventLoopBlocked/,
-  },
+  { input: `burst ${scaled({ quick: 5_000, full: 50_000 })}`, ends: "success", isLarge: true },
+  { input: `store ${scaled({ quick: 2_000, full: 100_000 })}`, ends: "success" },
   { input: "interval x", ends: "success" },
   { input: "server x", ends: "success" },
 ];

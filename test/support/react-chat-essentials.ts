@@ -89,16 +89,15 @@ export function describeEssentials({ it, threadStatus }: Suite): void {
 
   it("shows a second tab the same answer while it grows, and the same end", async ({ open }) => {
     const first = await open(UNHURRIED_MS);
-    await first.send("Count to 900");
+    await first.send("Count to 300");
     await first.saidWords(5);
     const second = await open(UNHURRIED_MS, { threadId: first.threadId() });
     await second.reaches("streaming");
     await second.pictures(6);
-    await first.get("stop").click();
     await Promise.all([first.reaches("idle"), second.reaches("idle")]);
 
     const [answer = ""] = await first.answers();
-    expect(answer).toMatch(/^1, 2, 3, 4, 5,/);
+    expect(answer).toBe(counted(300));
     expect(await second.answers()).toEqual([answer]);
     expectGrowth(await second.seen(), [answer]);
   });

@@ -1,13 +1,6 @@
 /** Waiting for work that may not notice its abort. */
 import { describe, expect, it } from "vitest";
-import {
-  createBreather,
-  createTurnstile,
-  passWithPatience,
-  readAhead,
-  withLimit,
-  withPatience,
-} from "../../src/core/async.js";
+import { createBreather, passWithPatience, readAhead, withLimit, withPatience } from "../../src/core/async.js";
 import { createFakeClock } from "../support/fake-clock.js";
 
 function patience() {
@@ -18,34 +11,6 @@ function patience() {
 
 const STUCK = new Promise<never>(() => {});
 const settle = () => new Promise((resolve) => setImmediate(resolve));
-
-describe("a turnstile", () => {
-  it("lets so many in at once, the others in their order, whatever becomes of those before them", async () => {
-    const inTurn = createTurnstile(2);
-    const begun: number[] = [];
-    const ends: (() => void)[] = [];
-    const works = Array.from({ length: 5 }, (_, index) =>
-      inTurn(async () => {
-        begun.push(index);
-        await new Promise<void>((resolve) => {
-          ends[index] = resolve;
-        });
-        if (index === 1) throw new Error("one");
-        return index;
-      }).catch((error: Error) => error.message),
-    );
-    await settle();
-    expect(begun).toEqual([0, 1]);
-    for (const [step, index] of [1, 0, 2, 3, 4].entries()) {
-      ends[index]?.();
-      await settle();
-      expect(begun.length).toBe(Math.min(5, 3 + step));
-    }
-    expect(await Promise.all(works)).toEqual([0, "one", 2, 3, 4]);
-    expect(begun).toEqual([0, 1, 2, 3, 4]);
-    expect(await inTurn(async () => "again")).toBe("again");
-  });
-});
 
 describe("withPatience", () => {
   it("settles as the work does, and keeps no timer", async () => {

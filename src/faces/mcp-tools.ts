@@ -92,6 +92,7 @@ export function toolResult({ kind, error, questions, values }: RunResultView): J
     case "finished":
       return { content: [textBlock(toJson(values))], structuredContent: values, isError: false };
     case "paused":
+      // What a run asks came as JSON (`run-answer.ts`).
       return failed(`The graph waits for an answer, which a tool cannot get: ${toJson(questions as unknown as Json)}`);
     case "cancelled":
       return failed("The run was cancelled");

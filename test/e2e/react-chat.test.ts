@@ -13,7 +13,7 @@ describeReactChat("react-chat at the gateway", {
     const gateway = await serveExampleAgent();
     return {
       apiUrl: gateway.url,
-      restart: () => gateway.restart("SIGKILL"),
+      restart: (meanwhile) => gateway.restart("SIGKILL", meanwhile),
       stop: () => gateway[Symbol.asyncDispose](),
     };
   },

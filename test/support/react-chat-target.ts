@@ -5,8 +5,8 @@ import type { Answers, ChatMode, ChatPage } from "./chat-page.js";
 export interface ChatGateway {
   /** As a browser on this machine reaches it, prefix included. */
   readonly apiUrl: string;
-  /** Kills it in the middle of whatever it does, and starts it again at the same address. */
-  restart?(): Promise<void>;
+  /** Kills it in the middle of whatever it does, and starts it again at the same address when `meanwhile` has happened. */
+  restart?(meanwhile?: () => Promise<unknown>): Promise<void>;
   stop(): Promise<void>;
 }
 

@@ -11,8 +11,8 @@ export interface ServedGateway {
   readonly folder: string;
   /** Of the process that serves now. */
   readonly program: Program;
-  /** Ends the process and starts another on the same port. */
-  restart(signal: "SIGTERM" | "SIGKILL"): Promise<void>;
+  /** Ends the process and, when `meanwhile` has happened, starts another on the same port. */
+  restart(signal: "SIGTERM" | "SIGKILL", meanwhile?: () => Promise<unknown>): Promise<void>;
   /** A figure of `/metrics`. */
   metric(name: string): Promise<number>;
   /** Ends it and removes its folder. */
@@ -40,9 +40,10 @@ export async function serveGateway(config: object, nodeArguments: readonly strin
     get program() {
       return program;
     },
-    async restart(signal) {
+    async restart(signal, meanwhile) {
       program.kill(signal);
       await program.ended;
+      await meanwhile?.();
       await start(Number(new URL(url).port));
     },
     async metric(name) {

@@ -2,7 +2,8 @@
  * The page on the unmodified legacy `useStream` hook of `@langchain/langgraph-sdk/react`.
  *
  * The run in progress is remembered in `localStorage`, so a reload and a second tab both join it again. After a stop or a
- * rejoin the hook goes on showing what it streamed; `onResync` then asks for a fresh one.
+ * rejoin the hook goes on showing what it streamed; `onResync` then asks for a fresh one. So it does when the hook gives the
+ * connection up: it would join the run again from its beginning, and write that behind the words that it has.
  */
 import type { Checkpoint, Message } from "@langchain/langgraph-sdk";
 import { useStream } from "@langchain/langgraph-sdk/react";
@@ -48,12 +49,14 @@ export function useLegacyChat(options: ChatOptions): Chat {
   useEnd(stream.isLoading, () => {
     if (isSettling) return; // `stop` sees to it.
     onActivity();
-    if (!startedHere.current && stream.error === undefined) onResync(threadId, { messages });
+    const lostRun = run?.threadId === threadId && isConnectionLost(stream.error);
+    if (startedHere.current ? lostRun : stream.error === undefined) onResync(threadId, { messages });
     startedHere.current = false;
   });
 
   const submit: typeof stream.submit = (values, submitOptions) => {
     startedHere.current = true;
+    setRun(undefined);
     const { tokenDelayMs } = settings;
     // Named, the checkpoint keeps the hook on the branch that is shown; unnamed, it would jump to the newest one.
     const shown = stream.branch === "" ? undefined : stream.history.at(-1)?.checkpoint;
@@ -118,6 +121,11 @@ export function useLegacyChat(options: ChatOptions): Chat {
       };
     },
   };
+}
+
+/** Whether the SDK has stopped trying to reach the gateway. */
+function isConnectionLost(error: unknown): boolean {
+  return error instanceof Error && ["ConnectionError", "MaxReconnectAttemptsError"].includes(error.name);
 }
 
 /** Calls `onEnd` whenever `isLoading` falls. */

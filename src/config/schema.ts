@@ -25,6 +25,7 @@ export function configSchema(folder: string) {
   const fields = {
     graphs: graphsSection,
     server: serverSection,
+    role: oneOf("all", "api", "worker").default("all"),
     ui: uiSection,
     ui_config: section({ shared: list(z.string().min(1)).default([]) }),
     auth: authSection,
@@ -39,10 +40,14 @@ export function configSchema(folder: string) {
       .min(1)
       .default(".heddle")
       .transform((path) => resolve(folder, path)),
-    database: section({ type: oneOf("sqlite", "memory").default("sqlite") }),
+    database: databaseSection,
     // No default of their own: both follow the database.
-    checkpointer: section({ type: oneOf("sqlite", "memory").optional(), ttl: threadTtlSection }),
-    store: section({ type: oneOf("sqlite", "memory").optional(), ttl: ttlSection, index: indexSection.nullish() }),
+    checkpointer: checkpointerSection,
+    store: section({
+      type: oneOf("sqlite", "memory", "postgres").optional(),
+      ttl: ttlSection,
+      index: indexSection.nullish(),
+    }),
     stream_bridge: streamBridgeSection,
     run_ledger: section({
       retention_days: z.number().nonnegative().max(3_650).default(3),
@@ -89,6 +94,22 @@ export function configSchema(folder: string) {
     }))
     .superRefine(refuseImpossible);
 }
+
+const EXPECTED_POSTGRES = 'expected an address such as "postgres://user:password@host:5432/database"';
+
+/** The messages do not show it: it holds a password. */
+const postgresUrl = z
+  .string({ error: EXPECTED_POSTGRES })
+  .refine((url) => /^postgres(ql)?:\/\/[^/]*\/[^/?]/.test(url) && URL.canParse(url), EXPECTED_POSTGRES);
+
+const databaseSection = section({
+  type: oneOf("sqlite", "memory", "postgres").default("sqlite"),
+  // An empty value is none, as that of a variable that is not set may be.
+  url: z.preprocess((url) => (url === "" ? null : url), postgresUrl.nullable().default(null)),
+  pool_size: z.int().positive().max(1_000).default(10),
+  timeout_seconds: z.number().min(1).max(3_600).default(15),
+  migrate: z.boolean().default(true),
+});
 
 const graphId = z.string().regex(/^(?!__proto__$)[^\p{Cc}]{1,128}$/u, "expected 1 to 128 printable characters");
 
@@ -243,6 +264,14 @@ const threadTtlSection = section({
   sweep_limit: z.int().positive().default(1_000),
 });
 
+const checkpointerSection = section({
+  type: oneOf("sqlite", "memory", "postgres").optional(),
+  // Another way to the database of the runs; without it, that database's own.
+  url: z.preprocess((url) => (url === "" ? null : url), postgresUrl.nullable().default(null)),
+  pool_size: z.int().positive().max(1_000).default(5),
+  ttl: threadTtlSection,
+});
+
 /** More dimensions than any database that heddle knows of can hold in one vector. */
 const MAX_DIMS = 16_000;
 
@@ -254,8 +283,25 @@ const indexSection = section({
   reembed: z.boolean().default(false),
 });
 
+/** The messages do not show it: it may hold a password. */
+const redisUrl = z
+  .string()
+  .refine(isRedisUrl, "expected redis://[[user]:password@]host[:port][/db], or rediss:// for TLS");
+
+function isRedisUrl(text: string): boolean {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^rediss?:$/.test(url.protocol) || url.hostname === "") return false;
+  return /^(\/\d*)?$/.test(url.pathname) && url.search === "" && url.hash === "";
+}
+
 const streamBridgeSection = section({
-  type: oneOf("memory").default("memory"),
+  type: oneOf("memory", "redis").default("memory"),
+  url: redisUrl.nullable().default(null),
+  key_prefix: z
+    .string()
+    .regex(/^[!-~]{1,64}$/, "expected 1 to 64 printable ASCII characters without spaces")
+    .nullable()
+    .default(null),
   max_bytes_per_run: byteSize("32mb"),
   max_buffered_bytes_per_reader: byteSize("4mb"),
   retention_seconds: z.number().nonnegative().default(600),
@@ -271,6 +317,11 @@ const runsSection = section({
   max_pending_per_thread: z.int().positive().default(64),
   shutdown_grace_seconds: z.number().nonnegative().default(10),
   disconnect_grace_seconds: z.number().nonnegative().default(2),
+  lease_seconds: z.number().min(3).max(600).default(15),
+  heartbeat_seconds: z.number().min(1).default(5),
+}).refine(({ leaseSeconds, heartbeatSeconds }) => leaseSeconds > 2 * heartbeatSeconds, {
+  path: ["lease_seconds"],
+  error: "is not more than twice heartbeat_seconds: one renewal that is late would lose a run",
 });
 
 /** What stands in a message itself. */
@@ -340,26 +391,47 @@ const authSection = section({
 });
 
 type ValidatedConfig = {
-  readonly database: { readonly type: "sqlite" | "memory" };
-  readonly checkpointer: { readonly type: "sqlite" | "memory" };
-  readonly store: { readonly type: "sqlite" | "memory" };
+  readonly role: "all" | "api" | "worker";
+  readonly graphHost: { readonly stuckAfterSeconds: number };
+  readonly runs: { readonly leaseSeconds: number; readonly heartbeatSeconds: number };
+  readonly database: { readonly type: "sqlite" | "memory" | "postgres"; readonly url: string | null };
+  readonly checkpointer: { readonly type: "sqlite" | "memory" | "postgres"; readonly url: string | null };
+  readonly store: { readonly type: "sqlite" | "memory" | "postgres" };
   readonly server: { readonly cors: { readonly allowOrigins: readonly string[]; readonly allowCredentials: boolean } };
   readonly auth: { readonly path: string | null; readonly apiKeys: boolean; readonly jwt: object | null };
-  readonly streamBridge: { readonly maxBytesPerRun: number; readonly maxRetainedBytes: number };
+  readonly streamBridge: {
+    readonly type: "memory" | "redis";
+    readonly url: string | null;
+    readonly keyPrefix: string | null;
+    readonly maxBytesPerRun: number;
+    readonly maxRetainedBytes: number;
+  };
 };
 
 function refuseImpossible(config: ValidatedConfig, context: z.RefinementCtx): void {
   const refuse = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
   const { database, checkpointer, store, streamBridge, server } = config;
+  refuseLonely(config, refuse);
+  if (database.type === "postgres" && database.url === null) {
+    refuse(["database", "url"], `${EXPECTED_POSTGRES}: database.type is postgres`);
+  }
+  if (database.type !== "postgres" && database.url !== null) {
+    refuse(["database", "url"], `an address of PostgreSQL, and database.type is ${database.type}`);
+  }
+  if (checkpointer.type !== "postgres" && checkpointer.url !== null) {
+    refuse(["checkpointer", "url"], `an address of PostgreSQL, and checkpointer.type is ${checkpointer.type}`);
+  }
   if (checkpointer.type !== database.type) {
     const why =
-      database.type === "sqlite"
-        ? "threads would outlive their state"
-        : "state would outlive the threads it belongs to";
+      database.type === "memory"
+        ? "state would outlive the threads it belongs to"
+        : checkpointer.type === "postgres"
+          ? "what a run writes is checked against its row in the same database"
+          : "threads would outlive their state";
     refuse(["checkpointer", "type"], `${checkpointer.type} with database.type ${database.type}: ${why}`);
   }
-  if (store.type === "sqlite" && database.type === "memory") {
-    refuse(["store", "type"], "sqlite keeps items in the database, and database.type is memory");
+  if (store.type !== "memory" && store.type !== database.type) {
+    refuse(["store", "type"], `${store.type} keeps items in the database, and database.type is ${database.type}`);
   }
   if (config.auth.path !== null && (config.auth.apiKeys || config.auth.jwt !== null)) {
     refuse(["auth", "path"], "not together with api_keys or jwt: an Auth object knows callers by itself");
@@ -370,10 +442,42 @@ function refuseImpossible(config: ValidatedConfig, context: z.RefinementCtx): vo
   if (server.cors.allowCredentials && server.cors.allowOrigins.includes("*")) {
     refuse(["server", "cors", "allow_credentials"], 'not together with allow_origins "*": name the origins');
   }
+  if (streamBridge.type === "redis" && streamBridge.url === null) {
+    refuse(["stream_bridge", "url"], "is missing: type redis needs to know where Redis is");
+  }
+  if (streamBridge.type === "memory" && streamBridge.url !== null) {
+    refuse(["stream_bridge", "url"], "is only for type redis, and type is memory");
+  }
+  if (streamBridge.type === "memory" && streamBridge.keyPrefix !== null) {
+    refuse(["stream_bridge", "key_prefix"], "is only for type redis, and type is memory");
+  }
   if (streamBridge.maxRetainedBytes < streamBridge.maxBytesPerRun) {
     refuse(
       ["stream_bridge", "max_retained_bytes"],
       "is less than max_bytes_per_run: a finished run could not be replayed",
+    );
+  }
+}
+
+/** What one process has to itself, and others can neither read nor write. */
+const OF_ONE_PROCESS: ReadonlySet<string> = new Set(["sqlite", "memory"]);
+
+/** A replica that only serves, or only executes, needs others, and they need to see the same. */
+function refuseLonely(config: ValidatedConfig, refuse: (path: string[], message: string) => void): void {
+  const { role, database, checkpointer, store, streamBridge } = config;
+  const parts = { database, checkpointer, store, stream_bridge: streamBridge };
+  const lonely = Object.entries(parts).filter(([, { type }]) => OF_ONE_PROCESS.has(type));
+  if (role !== "all" && lonely.length > 0) {
+    const named = lonely.map(([part, { type }]) => `${part}.type ${type}`).join(", ");
+    refuse(["role"], `${role} with ${named}: other replicas can use none of it; see docs/scaling.md, or take role all`);
+  }
+  const { leaseSeconds, heartbeatSeconds } = config.runs;
+  const longest = leaseSeconds - heartbeatSeconds;
+  if (!OF_ONE_PROCESS.has(database.type) && config.graphHost.stuckAfterSeconds > longest) {
+    const limit = `runs.lease_seconds less runs.heartbeat_seconds (${longest})`;
+    refuse(
+      ["graphs", "stuck_after_seconds"],
+      `is more than ${limit}: others would take runs whose thread still holds them`,
     );
   }
 }

@@ -44,6 +44,8 @@ export interface ExecuteRequest {
   readonly threadId: string;
   readonly assistantId: string;
   readonly attempt: number;
+  /** The claim that it is executed under: what it writes is written by that. */
+  readonly fence: number;
   /** The run's metadata, which the graph sees in its config. */
   readonly metadata: JsonObject;
   readonly payload: RunPayload;
@@ -81,6 +83,8 @@ export interface StateRef {
   readonly threadId: string;
   readonly checkpoint: CheckpointPointer | null;
   readonly config: RunConfig;
+  /** Under which the thread is taken for a write. */
+  readonly reservation?: string | undefined;
 }
 
 export interface StateUpdate {

@@ -4,6 +4,7 @@
  */
 import { createBreather } from "../core/async.js";
 import type { Channels } from "./checkpoint-channels.js";
+import { type Dialect, type Program, rowsOf } from "./checkpoint-program.js";
 import type { SqliteDatabase } from "./sqlite.js";
 import type { CheckpointSizes, Size } from "./storage.js";
 
@@ -20,44 +21,56 @@ interface Slice {
   readonly channels: string;
 }
 
-export function prepareSizes(connection: SqliteDatabase): (threadId: string) => Promise<CheckpointSizes> {
-  const selectSlice = connection.prepare<unknown[], Slice>(
-    `SELECT checkpoint_ns AS ns, checkpoint_id AS id, ${BYTES} AS bytes, channels FROM checkpoints
-     WHERE thread_id = ? AND (checkpoint_ns, checkpoint_id) > (?, ?) ORDER BY checkpoint_ns, checkpoint_id LIMIT ${SLICE_ROWS}`,
-  );
-  const selectValues = connection.prepare<unknown[], Size & { readonly channel: string }>(
-    `SELECT channel, count(*) AS count, sum(octet_length(value)) AS bytes FROM channel_values WHERE thread_id = ? GROUP BY channel`,
-  );
-  const selectWrites = connection.prepare<unknown[], Size>(
-    "SELECT count(*) AS count, coalesce(sum(octet_length(value)), 0) AS bytes FROM writes WHERE thread_id = ?",
-  );
+const SLICE = (d: Dialect): string =>
+  `SELECT checkpoint_ns AS ns, checkpoint_id AS id, ${BYTES} AS bytes, channels FROM ${d.checkpoints}
+   WHERE thread_id = @thread AND (checkpoint_ns, checkpoint_id) > (@ns, @id)
+   ORDER BY checkpoint_ns, checkpoint_id LIMIT ${SLICE_ROWS}`;
 
-  return async (threadId) => {
-    const breathe = createBreather(BREATHE_MS);
-    const carried = createShortValues();
-    let checkpoints: Size = NOTHING;
-    for (let last = { ns: "", id: "" }; ; ) {
-      const slice = selectSlice.all(threadId, last.ns, last.id);
-      for (const row of slice) {
-        const bytes = row.bytes - carried.add(row.ns, JSON.parse(row.channels) as Channels); // as the saver wrote them
-        checkpoints = plus(checkpoints, { count: 1, bytes });
-      }
-      const end = slice.at(-1);
-      if (end === undefined || slice.length < SLICE_ROWS) break;
-      last = end;
-      await breathe();
+const VALUES = (d: Dialect): string =>
+  `SELECT channel, count(*) AS count, sum(${d.valueBytes}) AS bytes FROM ${d.values} WHERE thread_id = @thread GROUP BY channel`;
+
+const WRITES = (d: Dialect): string =>
+  `SELECT count(*) AS count, sum(${d.valueBytes}) AS bytes FROM ${d.writes} WHERE thread_id = @thread`;
+
+/** What the thread takes. `run` runs a program that reads. */
+export async function sizesOf(threadId: string, run: <T>(program: Program<T>) => Promise<T>): Promise<CheckpointSizes> {
+  const breathe = createBreather(BREATHE_MS);
+  const carried = createShortValues();
+  let checkpoints: Size = NOTHING;
+  for (let last = { ns: "", id: "" }; ; ) {
+    const slice = await run(rowsOf<Slice>(SLICE, { thread: threadId, ...last }));
+    for (const row of slice) {
+      const bytes = row.bytes - carried.add(row.ns, JSON.parse(row.channels) as Channels); // as the saver wrote them
+      checkpoints = plus(checkpoints, { count: 1, bytes });
     }
-    const valuesByChannel = carried.sizes();
-    for (const { channel, ...stored } of selectValues.all(threadId)) {
-      valuesByChannel.set(channel, plus(valuesByChannel.get(channel) ?? NOTHING, stored));
-    }
-    return {
-      checkpoints,
-      values: [...valuesByChannel.values()].reduce(plus, NOTHING),
-      valuesByChannel,
-      writes: selectWrites.get(threadId) ?? NOTHING,
-    };
+    const end = slice.at(-1);
+    if (end === undefined || slice.length < SLICE_ROWS) break;
+    last = { ns: end.ns, id: end.id };
+    await breathe();
+  }
+  const valuesByChannel = carried.sizes();
+  for (const { channel, ...stored } of await run(
+    rowsOf<Counted & { readonly channel: string }>(VALUES, { thread: threadId }),
+  )) {
+    valuesByChannel.set(channel, plus(valuesByChannel.get(channel) ?? NOTHING, toSize(stored)));
+  }
+  const [writes] = await run(rowsOf<Counted>(WRITES, { thread: threadId }));
+  return {
+    checkpoints,
+    values: [...valuesByChannel.values()].reduce(plus, NOTHING),
+    valuesByChannel,
+    writes: writes === undefined ? NOTHING : toSize(writes),
   };
+}
+
+/** A server counts further than numbers do, and says so in text. */
+interface Counted {
+  readonly count: number | string;
+  readonly bytes: number | string | null;
+}
+
+function toSize({ count, bytes }: Counted): Size {
+  return { count: Number(count), bytes: Number(bytes ?? 0) };
 }
 
 /** What each thread takes, for all that have something there. */

@@ -8,7 +8,7 @@
  */
 import { type RawBuilder, type SqlBool, sql } from "kysely";
 import type { Run } from "../core/model.js";
-import type { Database } from "./database.js";
+import { type Database, isPostgres, lockedUnlessHeld, momentAfter, momentOf } from "./database.js";
 import { RUN_COLUMNS, toRun } from "./run-rows.js";
 
 interface Claim {
@@ -17,8 +17,12 @@ interface Claim {
   readonly now: number;
 }
 
-/** One statement. Throws a unique violation when another process took a run of the same thread at this moment. */
+/**
+ * One statement, which takes the run's thread as well: threads that another transaction has are passed over. Throws a unique
+ * violation when another process took a run of the same thread at this moment, and finds nothing when it ended that run.
+ */
 export async function claimNext(database: Database, { workerId, leaseMs, now }: Claim): Promise<Run | undefined> {
+  const moment = momentOf(database, now);
   const row = await database
     .updateTable("runs")
     .set((eb) => ({
@@ -28,18 +32,24 @@ export async function claimNext(database: Database, { workerId, leaseMs, now }: 
       first_claim: FIRST_CLAIM,
       started_at: eb.fn.coalesce("started_at", eb.val(now)),
       worker_id: workerId,
-      lease_until: now + leaseMs,
+      lease_until: momentAfter(moment, leaseMs),
       updated_at: now,
     }))
     .where("seq", "=", ({ selectFrom }) =>
       selectFrom("runs as r")
         .select("r.seq")
-        .where("r.run_after", "<=", now)
+        .$if(isPostgres(database), (runs) =>
+          lockedUnlessHeld(runs.innerJoin("threads as t", "t.thread_id", "r.thread_id"), "t")
+            .where("t.reserved_by", "is", null) // again when the thread was taken: somebody may have changed it
+            .where("t.deleting", "=", 0),
+        )
+        .where("r.run_after", "<=", moment)
         .where(NEXT_OF_FREE_THREAD)
         .orderBy("r.run_after")
         .orderBy("r.seq")
         .limit(1),
     )
+    .$if(isPostgres(database), (update) => update.where("status", "=", "pending")) // as before the thread was taken
     .returning(RUN_COLUMNS)
     .executeTakeFirst();
   return row === undefined ? undefined : toRun(row);

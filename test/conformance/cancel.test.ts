@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { Client } from "@langchain/langgraph-sdk";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { arrivedAt, openGate } from "../support/gates.js";
-import { startTestGateway, type TestGateway } from "../support/gateway.js";
+import { ON_CLUSTER, startTestGateway, type TestGateway } from "../support/gateway.js";
 import { type Send, sender } from "../support/http.js";
 import { hurriedClock } from "../support/hurried-clock.js";
 import { startSlowRun } from "../support/slow-run.js";
@@ -541,7 +541,7 @@ describe("a client that leaves", () => {
 });
 
 /** On a clock on which the grace is a second, and a heartbeat goes out every tenth of it. */
-describe("a client that comes back", () => {
+describe.skipIf(ON_CLUSTER)("a client that comes back", () => {
   const GRACE_BEATS = 10;
   let gateway: TestGateway;
   beforeAll(async () => {
@@ -606,7 +606,7 @@ describe("a client that comes back", () => {
   });
 });
 
-describe("a run that takes too long", () => {
+describe.skipIf(ON_CLUSTER)("a run that takes too long", () => {
   let hurried: TestGateway;
   beforeAll(async () => {
     hurried = await startTestGateway({ clock: hurriedClock, config: { runs: { timeout_seconds: 5 } } });

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { Client } from "@langchain/langgraph-sdk";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
-import { startCuttingProxy } from "../support/cutting-proxy.js";
+import { startFaultProxy } from "../support/fault-proxy.js";
 import { arrivedAt, openGate } from "../support/gates.js";
 import { startTestGateway, type TestGateway } from "../support/gateway.js";
 import { type Send, sender } from "../support/http.js";
@@ -115,7 +115,10 @@ describe("stream", () => {
   });
 
   it("survives a cut connection, also when the run ends meanwhile", async () => {
-    const proxy = await startCuttingProxy(gateway.url, (connection) => (connection === 0 ? 1_500 : undefined));
+    const proxy = await startFaultProxy(gateway.url, {
+      kind: "cutting",
+      afterBytes: (n) => (n === 0 ? 1_500 : undefined),
+    });
     onTestFinished(() => proxy.close());
     const behind = new Client({ apiUrl: proxy.url, callerOptions: { maxRetries: 0 } });
     const words = Array.from({ length: 30 }, (_, index) => `word${index}`).join(" ");

@@ -20,19 +20,32 @@ export interface Nginx {
   readonly url: string;
   /** Cuts every connection and comes back at the same address. */
   restart(): Promise<Nginx>;
+  /** As after a change of its configuration: a new worker takes what comes, the old one goes on with what it has. */
+  reload(): Promise<void>;
   stop(): Promise<void>;
 }
 
+/** By what of nginx.conf stands in it once, what stands there instead. */
+export type Changes = readonly (readonly [from: string, to: string])[];
+
 /** Takes requests when the promise resolves; forwards to the gateway on `gatewayPort` of 127.0.0.1. */
-export async function startNginx(gatewayPort: number): Promise<Nginx> {
-  return start(gatewayPort, await freePort());
+export async function startNginx(gatewayPort: number, changes: Changes = []): Promise<Nginx> {
+  return start({ gatewayPort, port: await freePort(), changes });
 }
 
-async function start(gatewayPort: number, port: number): Promise<Nginx> {
+interface Start {
+  readonly gatewayPort: number;
+  readonly port: number;
+  readonly changes: Changes;
+}
+
+async function start(options: Start): Promise<Nginx> {
+  const { gatewayPort, port, changes } = options;
   if (NGINX === undefined) throw new Error(NGINX_MISSING);
   const folder = mkdtempSync(join(tmpdir(), "heddle-nginx-"));
   const shipped = readFileSync(NGINX_CONF, "utf8");
   const conf = [
+    ...changes,
     ["127.0.0.1:2024", `127.0.0.1:${gatewayPort}`],
     ["127.0.0.1:2026", `127.0.0.1:${port}`],
     ["error_log stderr warn", "error_log stderr notice"],
@@ -41,7 +54,9 @@ async function start(gatewayPort: number, port: number): Promise<Nginx> {
   writeFileSync(join(folder, "nginx.conf"), conf);
   const program = startProgram(NGINX, ["-e", "stderr", "-p", folder, "-c", join(folder, "nginx.conf")]);
   // It listens before it starts its workers.
-  await program.line("stderr", /start worker process \d+/);
+  const started = (nth: number) => program.lineNumber("stderr", /start worker process \d+/, nth);
+  await started(1);
+  let starts = 1;
   const stop = async (): Promise<void> => {
     await program[Symbol.asyncDispose]();
     rmSync(folder, { recursive: true, force: true });
@@ -50,7 +65,11 @@ async function start(gatewayPort: number, port: number): Promise<Nginx> {
     url: `http://127.0.0.1:${port}`,
     async restart() {
       await stop();
-      return start(gatewayPort, port);
+      return start(options);
+    },
+    async reload() {
+      program.kill("SIGHUP");
+      await started(++starts);
     },
     stop,
   };

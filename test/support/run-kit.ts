@@ -16,7 +16,7 @@ import { createWorker } from "../../src/runs/worker.js";
 import { openCheckpoints } from "../../src/storage/checkpoints.js";
 import { readAll } from "./events.js";
 import { createScriptedHost, type ScriptedHost } from "./scripted-host.js";
-import { admission, newAssistant, newThread, openSqlStores } from "./sql-stores.js";
+import { ALONE, admission, newAssistant, newThread, openSqlStores } from "./sql-stores.js";
 
 export async function openRunKit(
   options: Partial<AttemptOptions> & {
@@ -67,7 +67,13 @@ export async function openRunKit(
     clock,
     log: silentLog,
     metrics,
-    options: { leaseMs: 15_000, timeoutMs: 3_600_000, maxAttempts: 3, keepPartialOnCancel: false, ...attempt },
+    options: {
+      ...ALONE,
+      timeoutMs: 3_600_000,
+      maxAttempts: 3,
+      keepPartialOnCancel: false,
+      ...attempt,
+    },
   };
   const worker = createWorker({ ...deps, concurrency });
   const reader = createRunReader(deps);

@@ -18,6 +18,7 @@ import {
   type FromThread,
   isRootState,
   type LocatedGraph,
+  type NumberedAsk,
   Questions,
   resultOf,
   type ToThread,
@@ -251,7 +252,11 @@ export class GraphThread {
         this.#questions.answer(message.id, message.answer);
         break;
       case "ask":
-        void this.#serve(message.id, message.ask);
+        void this.#serve(message);
+        break;
+      case "asks":
+        for (const ask of message.asks) void this.#serve(ask);
+        setImmediate(() => this.#send({ type: "took asks" })); // others have had their turn
         break;
       case "log": {
         const { log } = this.#options;
@@ -281,7 +286,7 @@ export class GraphThread {
     }
   }
 
-  async #serve(id: number, ask: unknown): Promise<void> {
+  async #serve({ id, ask }: NumberedAsk): Promise<void> {
     const answer = await answerOf(() => this.#options.serve(ask));
     this.#send({ type: "answer", id, answer });
   }

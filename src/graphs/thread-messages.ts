@@ -30,6 +30,8 @@ export type ToThread =
   | { readonly type: "took"; readonly id: number; readonly size: number }
   /** The answer to what the thread asked. */
   | { readonly type: "answer"; readonly id: number; readonly answer: Answer }
+  /** A group of asks was taken: the next may follow. */
+  | { readonly type: "took asks" }
   | { readonly type: "ping" };
 
 export type FromThread =
@@ -37,13 +39,20 @@ export type FromThread =
   | { readonly type: "not ready"; readonly error: PlainError }
   | { readonly type: "events"; readonly id: number; readonly events: readonly EventPart[]; readonly size: number }
   | { readonly type: "answer"; readonly id: number; readonly answer: Answer }
-  | { readonly type: "ask"; readonly id: number; readonly ask: unknown }
+  | ({ readonly type: "ask" } & NumberedAsk)
+  | { readonly type: "asks"; readonly asks: readonly NumberedAsk[] }
   | { readonly type: "log"; readonly level: "debug" | "info" | "warn" | "error"; readonly args: readonly unknown[] }
   /** Its code leaves the process, which for a thread means that the thread ends. */
   | { readonly type: "leaving"; readonly label: string | null }
   /** A built-in that everything on it needs works no more, so it ends itself. Whose fault that is, it cannot tell. */
   | { readonly type: "broken"; readonly builtIn: string }
   | { readonly type: "pong" };
+
+/** What the thread asks for; the answer carries the same id. */
+export interface NumberedAsk {
+  readonly id: number;
+  readonly ask: unknown;
+}
 
 /** The answer to `execute`. */
 export interface ExecutionEnd {
@@ -127,6 +136,12 @@ export class Questions {
       this.#waiting.set(id, { resolve, reject });
       send(id);
     });
+  }
+
+  /** It could not be sent. */
+  fail(id: number, error: unknown): void {
+    this.#waiting.get(id)?.reject(error);
+    this.#waiting.delete(id);
   }
 
   answer(id: number, answer: Answer): void {

@@ -8,6 +8,7 @@
 import type { MessagePort } from "node:worker_threads";
 import { toPlain } from "../core/json.js";
 import type { Log } from "../core/log.js";
+import { createAskOutbox } from "./ask-outbox.js";
 import type { Blame } from "./blame.js";
 import { createEventOutbox, type EventOutbox, partsOf } from "./event-outbox.js";
 import type { GraphHost } from "./host.js";
@@ -41,7 +42,16 @@ export const LABEL_EXPRESSION = "globalThis[Symbol.for('heddle.label')]?.() ?? n
 export function openThreadLine(port: MessagePort, blame: Blame): ThreadLine {
   const questions = new Questions();
   const executions = new Map<number, { readonly stop: AbortController; readonly outbox: EventOutbox }>();
-  const send = (message: FromThread): void => port.postMessage(message);
+  const send = (message: FromThread, given: readonly ArrayBuffer[] = []): void => port.postMessage(message, given);
+  const asks = createAskOutbox({
+    one: ({ id, ask, given }) => send({ type: "ask", id, ask }, given),
+    group: (group) =>
+      send(
+        { type: "asks", asks: group.map(({ id, ask }) => ({ id, ask })) },
+        group.flatMap(({ given }) => given),
+      ),
+    failed: (id, error) => questions.fail(id, error),
+  });
   let brokenBuiltIn = (): string | null => null;
 
   Object.defineProperty(globalThis, Symbol.for("heddle.label"), { value: () => blame.current()?.label ?? null });
@@ -114,6 +124,9 @@ export function openThreadLine(port: MessagePort, blame: Blame): ThreadLine {
         case "answer":
           questions.answer(message.id, message.answer);
           break;
+        case "took asks":
+          asks.took();
+          break;
         case "took":
           executions.get(message.id)?.outbox.took(message.size);
           break;
@@ -134,8 +147,7 @@ export function openThreadLine(port: MessagePort, blame: Blame): ThreadLine {
 
   return {
     send,
-    ask: (ask, given = []) =>
-      questions.ask((id) => port.postMessage({ type: "ask", id, ask } satisfies FromThread, given)),
+    ask: (ask, given = []) => questions.ask((id) => asks.add({ id, ask, given })),
     log: remoteLog(send),
     serve,
   };

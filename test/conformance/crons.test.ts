@@ -1,6 +1,6 @@
 /** Crons through the SDK (C1–C7): what is stored is what was asked for, and what fires is what is stored. */
 import { Client, type Cron } from "@langchain/langgraph-sdk";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import type { SystemClock } from "../../src/core/clock.js";
 import { startTestGateway, type TestGateway, type TestGatewayOptions } from "../support/gateway.js";
 import { type Send, sender } from "../support/http.js";
@@ -20,7 +20,13 @@ let gateway: TestGateway;
 let client: Client;
 let send: Send;
 
+/** Of a test's own; it stops with the test. */
 async function start(options: TestGatewayOptions = {}): Promise<void> {
+  await open(options);
+  onTestFinished(() => gateway.stop()); // whichever serves then
+}
+
+async function open(options: TestGatewayOptions): Promise<void> {
   gateway = await startTestGateway({ clock, ...options });
   use(gateway);
 }
@@ -34,9 +40,6 @@ function use(started: TestGateway): void {
 beforeEach(() => {
   startedAt = Date.now();
   aheadMs = 0;
-});
-afterEach(async () => {
-  await gateway.stop();
 });
 
 async function newThread(): Promise<string> {
@@ -405,7 +408,11 @@ describe("what fires", () => {
 describe("refused", () => {
   const valid = { assistant_id: "echo", schedule: "* * * * *" };
 
-  beforeEach(() => start({ config: { crons: { min_interval_seconds: 300, max_per_gateway: 2 } } }));
+  beforeAll(() => open({ config: { crons: { min_interval_seconds: 300, max_per_gateway: 2 } } }));
+  afterAll(() => gateway.stop());
+  afterEach(async () => {
+    for (const { cron_id: cronId } of await client.crons.search()) await client.crons.delete(cronId);
+  });
 
   it.each<[string, object, number, string]>([
     ["no schedule", { schedule: undefined }, 422, "body.schedule"],

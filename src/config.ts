@@ -8,13 +8,14 @@ import { existsSync, readFileSync } from "node:fs";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import type { z } from "zod";
 import { ConfigError, configErrorOf } from "./config/config-error.js";
+import { isHostEntry } from "./config/graphs-section.js";
 import {
   type LanggraphJson,
   readLanggraphJson,
   type Settings,
   spellForLanggraphJson,
 } from "./config/langgraph-json.js";
-import { configSchema, isHostEntry } from "./config/schema.js";
+import { configSchema } from "./config/schema.js";
 import { resolveWebhookHeaders } from "./config/webhook-headers.js";
 import { type Environment, type ParsedYaml, parseYaml } from "./config/yaml.js";
 

@@ -419,8 +419,9 @@ describe.skipIf(POSTGRES_MISSING !== undefined)("several processes at once", () 
     await expect(
       first.runs.admit({ ...admission({ runId: "r1" }), decide: () => ({ kind: "refuse", error: conflict("no") }) }),
     ).rejects.toThrow("no");
+    expect(await Promise.all(seen)).toEqual([expect.objectContaining({ metadata: { a: 1 } })]);
     stop();
     await first.threads.patch("t1", { metadata: { b: 1 } });
-    expect(await Promise.all(seen)).toEqual([expect.objectContaining({ metadata: { a: 1 } })]);
+    expect(seen).toHaveLength(1);
   });
 });

@@ -5,6 +5,7 @@
 import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { conflict } from "../../src/core/errors.js";
 import { silentLog } from "../../src/core/log.js";
+import type { Run } from "../../src/core/model.js";
 import { SqlAssistantStore } from "../../src/storage/assistants.js";
 import { createCommitGroup } from "../../src/storage/commit-group.js";
 import { SqlCronStore } from "../../src/storage/crons.js";
@@ -424,4 +425,74 @@ describe.skipIf(POSTGRES_MISSING !== undefined)("several processes at once", () 
     await first.threads.patch("t1", { metadata: { b: 1 } });
     expect(seen).toHaveLength(1);
   });
+});
+
+/** The time of a database that asks for it where a claim has looked at the runs, and has not taken the thread yet. */
+const GATED_NOW = `create or replace function heddle_now() returns bigint language plpgsql volatile as $$ begin
+  if current_setting('heddle.waits', true) = 'yes' then perform pg_advisory_xact_lock_shared(1); end if;
+  return current_setting('heddle.now')::bigint;
+end $$`;
+
+describe.skipIf(POSTGRES_MISSING !== undefined)("a claim that stands still before it takes the thread", () => {
+  /** Two processes; the claims of one wait after they have looked, until `open` is called. */
+  async function openGated() {
+    clock = createFakeClock();
+    const url = await makeDatabase();
+    await migrateServer(url, silentLog);
+    const fast = await openTestPostgres(clock, { url });
+    await fast.execute(GATED_NOW);
+    const slow = await openTestPostgres(clock, { url: `${url}?options=-c%20heddle.waits=yes`, poolSize: 1 });
+    const gate = await fast.pool.connect();
+    await gate.query("select pg_advisory_lock(1)");
+    onTestFinished(async () => {
+      gate.release(true);
+      await slow.close();
+      await fast.close();
+    });
+    return {
+      fast: storesOf(fast),
+      slow: storesOf(slow),
+      async isWaiting(): Promise<boolean> {
+        const { rows } = await gate.query("select 1 from pg_locks where locktype = 'advisory' and not granted");
+        return rows.length === 1;
+      },
+      open: () => gate.query("select pg_advisory_unlock(1)"),
+    };
+  }
+
+  const meanwhile = {
+    "was rolled back": async ({ runs }: Process, run: Run) => {
+      expect(await runs.markRollingBack(leaseOf(run, "fast"))).toBe(true);
+      await runs.removeRolledBack(run);
+    },
+    "was given back": async ({ runs }: Process, run: Run) => {
+      expect(await runs.release(leaseOf(run, "fast"))).toBe(true);
+    },
+    ended: async ({ runs }: Process, run: Run) => {
+      expect(await runs.finish(leaseOf(run, "fast"), outcome())).toBe(true);
+    },
+  };
+
+  // It comes before the one that was seen as the next, because the clock was set back.
+  it.each(Object.keys(meanwhile) as (keyof typeof meanwhile)[])(
+    "repeats no number, and goes ahead of nobody, when another run was claimed meanwhile and %s",
+    async (how) => {
+      const { fast, slow, isWaiting, open } = await openGated();
+      await fast.runs.admit(admission({ runId: "seen", runAfter: clock.now() }));
+      const claiming = slow.runs.claim("slow", LEASE_MS);
+      await expect.poll(isWaiting).toBe(true);
+      await fast.runs.admit(admission({ runId: "meanwhile", runAfter: clock.now() - 1_000 }));
+      const other = await fast.runs.claim("fast", LEASE_MS);
+      if (other === undefined) throw new Error("expected a claimable run");
+      expect(other).toMatchObject({ runId: "meanwhile", firstClaim: 1 });
+      await meanwhile[how](fast, other);
+      await open();
+      const next = (await claiming) ?? (await slow.runs.claim("slow", LEASE_MS));
+      expect(next).toMatchObject(
+        how === "was given back"
+          ? { runId: "meanwhile", firstClaim: 1, fence: 2 }
+          : { runId: "seen", firstClaim: 2, fence: 1 },
+      );
+    },
+  );
 });

@@ -57,15 +57,12 @@ async function findRepeated(
   { owner, key, requestHash }: NonNullable<AdmitRequest["idempotency"]>,
   now: number,
 ): Promise<Run | undefined> {
-  await database
-    .deleteFrom("idempotency_keys")
-    .where("created_at", "<=", now - KEY_LIFE_MS)
-    .execute();
   const known = await database
     .selectFrom("idempotency_keys")
     .select(["request_hash", "run_id"])
     .where("owner", "=", owner)
     .where("key", "=", key)
+    .where("created_at", ">", now - KEY_LIFE_MS)
     .executeTakeFirst();
   if (known === undefined) return undefined;
   if (known.request_hash !== requestHash) {
@@ -81,16 +78,25 @@ async function findRepeated(
   return toRun(row);
 }
 
-/** Throws `WrittenMeanwhile` when another admission has the same key: it was not there yet when this one looked. */
+/**
+ * In the place of one that is over; those of others are the sweeper's. Throws `WrittenMeanwhile` when another admission has
+ * the same key: it was not there yet when this one looked.
+ */
 async function keepKey(
   database: Database,
   { owner, key, requestHash }: NonNullable<AdmitRequest["idempotency"]>,
   { runId, now }: { readonly runId: string; readonly now: number },
 ): Promise<void> {
+  const made = { request_hash: requestHash, run_id: runId, created_at: now };
   const kept = await database
     .insertInto("idempotency_keys")
-    .values({ owner, key, request_hash: requestHash, run_id: runId, created_at: now })
-    .onConflict((conflict) => conflict.columns(["owner", "key"]).doNothing())
+    .values({ owner, key, ...made })
+    .onConflict((conflict) =>
+      conflict
+        .columns(["owner", "key"])
+        .doUpdateSet(made)
+        .where("idempotency_keys.created_at", "<=", now - KEY_LIFE_MS),
+    )
     .executeTakeFirst();
   if (kept.numInsertedOrUpdatedRows !== 1n) throw new WrittenMeanwhile("an Idempotency-Key was used at the same time");
 }

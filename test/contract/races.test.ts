@@ -2,6 +2,7 @@
  * Several processes over one PostgreSQL at the same moment: each has connections of its own, and none knows of the others.
  * What one process with SQLite keeps, because its transactions follow each other, holds here, too.
  */
+import { sql } from "kysely";
 import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { conflict } from "../../src/core/errors.js";
 import { silentLog } from "../../src/core/log.js";
@@ -263,6 +264,19 @@ describe.skipIf(POSTGRES_MISSING !== undefined)("several processes at once", () 
     expect(answers.filter(({ kind }) => kind === "admitted")).toHaveLength(1);
     expect(new Set(answers.map(({ run }) => run.runId)).size).toBe(1);
     expect(await first.threads.count({})).toBe(1);
+  });
+
+  it("wait for nobody's expired Idempotency-Key", async () => {
+    await first.runs.admit(admission({ runId: "r0" }, { idempotency: { owner: "bob", key: "k", requestHash: "h" } }));
+    clock.advance(25 * 60 * 60_000);
+    await first.database.transaction().execute(async (transaction) => {
+      await transaction.deleteFrom("idempotency_keys").execute(); // as a sweep that has not committed yet
+      const other = processes[1] ?? first;
+      await sql`set lock_timeout = '1ms'`.execute(other.database); // who would wait says so
+      const idempotency = { owner: "ada", key: "k", requestHash: "h" };
+      const { kind } = await other.runs.admit(admission({ runId: "r1", threadId: "t2" }, { idempotency }));
+      expect(kind).toBe("admitted");
+    });
   });
 
   it("take each webhook once", async () => {

@@ -209,5 +209,16 @@ describe("an idempotency key", () => {
     expect((await runs.admit(keyed("r2"))).kind).toBe("repeated");
     clock.advance(1);
     expect((await runs.admit(keyed("r2"))).kind).toBe("admitted");
+    expect(await runs.admit(keyed("r3"))).toMatchObject({ kind: "repeated", run: { runId: "r2" } });
+  });
+
+  it("leaves those of others alone, also when they are over", async () => {
+    const stores = await openSqlStores();
+    const { runs, clock } = stores;
+    await runs.admit(admission({ runId: "r1" }, { idempotency: { owner: "ada", key: "a", requestHash: "h" } }));
+    await runs.admit(admission({ runId: "r2" }, { idempotency: { owner: "", key: "b", requestHash: "h" } }));
+    clock.advance(25 * HOUR_MS);
+    await runs.admit(keyed("r3"));
+    expect(await stores.column("SELECT key FROM idempotency_keys ORDER BY key")).toEqual(["a", "b", "k"]);
   });
 });

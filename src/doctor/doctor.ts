@@ -10,7 +10,9 @@ import { type Config, type ConfigSource, loadConfig } from "../config.js";
 import type { Clock } from "../core/clock.js";
 import { projectFile } from "../graphs/project-export.js";
 import { withKeys } from "../keys.js";
+import { PendingMigrationsError } from "../storage/migration-state.js";
 import { CONNECTIONS_PER_THREAD } from "../storage/postgres-connection.js";
+import { DataFolderError } from "../storage/sqlite.js";
 import { examineDataFolder } from "./data-folder.js";
 import { type Finding, ok, problem, warning } from "./finding.js";
 import { examineNode } from "./node-version.js";
@@ -84,7 +86,7 @@ function connectionsOf({ database, checkpointer, graphHost: { isolation, threads
 }
 
 async function* examinePublicly(config: Config, url: string, clock: Clock): AsyncGenerator<Finding> {
-  const { publicUrl, bodyLimit } = config.server;
+  const { publicUrl } = config.server;
   if (publicUrl !== null && publicUrl !== url.replace(/\/+$/, "")) {
     yield warning("address", `server.public_url is ${publicUrl}: agent cards name that instead`);
   }
@@ -93,10 +95,27 @@ async function* examinePublicly(config: Config, url: string, clock: Clock): Asyn
     yield warning("address", "not tested: there is no database that this doctor and the gateway could share");
     return;
   }
-  const found: Finding[] = [];
-  yield* await withKeys(config, async (keys) => {
+  try {
+    yield* await examineWithTicket(config, url, clock);
+  } catch (error) {
+    if (error instanceof PendingMigrationsError) {
+      yield warning("address", "not tested: migrations are pending", "Run heddle migrate.");
+    } else if (error instanceof DataFolderError) {
+      yield warning("address", `not tested: ${error.message}`); // what is wrong with it was told before
+    } else {
+      throw error;
+    }
+  }
+}
+
+/** Throws a `PendingMigrationsError` where the database is behind, and a `DataFolderError` where it cannot be used. */
+function examineWithTicket(config: Config, url: string, clock: Clock): Promise<readonly Finding[]> {
+  const place = { ...config, database: { ...config.database, migrate: false } }; // a doctor only looks
+  return withKeys(place, async (keys) => {
+    const found: Finding[] = [];
     const ticket = await issueTicket(keys, clock);
     try {
+      const { bodyLimit } = config.server;
       for await (const finding of examineAddress({ url, ticket: ticket.text, bodyLimit, clock })) found.push(finding);
     } finally {
       await ticket.withdraw();

@@ -97,15 +97,29 @@ async function settingsOf(name: string, client: pg.Client): Promise<readonly Fin
 }
 
 async function roomOf({ name, poolSize }: Omit<PostgresTarget, "url">, client: pg.Client): Promise<Finding> {
-  const check = `${name} connections`;
-  const found = await settings(client, ["max_connections", "superuser_reserved_connections"]);
+  const found = await settings(client, ["max_connections", "superuser_reserved_connections", "reserved_connections"]);
   const { rows } = await client.query<{ readonly others: string }>(
     `select count(*) as others from pg_stat_activity
      where backend_type = 'client backend' and application_name not like 'heddle%'`,
   );
-  const room = Number(found.max_connections) - Number(found.superuser_reserved_connections) - Number(rows[0]?.others);
+  const server = {
+    max: Number(found.max_connections),
+    reserved: Number(found.superuser_reserved_connections) + Number(found.reserved_connections ?? 0), // from PostgreSQL 16 on
+    others: Number(rows[0]?.others),
+  };
+  return judgeRoom(name, server, poolSize);
+}
+
+/** Whether the connections that a server lets heddle have are enough for processes with so many each. */
+export function judgeRoom(
+  name: string,
+  { max, reserved, others }: { readonly max: number; readonly reserved: number; readonly others: number },
+  poolSize: number,
+): Finding {
+  const check = `${name} connections`;
+  const room = max - reserved - others;
   const processes = Math.max(0, Math.floor(room / poolSize));
-  const what = `${room} of max_connections ${found.max_connections} are heddle's, ${poolSize} for each process: room for ${processes}`;
+  const what = `${room} of max_connections ${max} are heddle's, ${poolSize} for each process: room for ${processes}`;
   const todo = `Lower ${name}.pool_size and checkpointer.pool_size, or raise max_connections.`;
   if (processes < 1) return problem(check, what, todo);
   return processes < USUAL_PROCESSES ? warning(check, what, todo) : ok(check, what);

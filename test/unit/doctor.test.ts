@@ -2,6 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import pg from "pg";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/core/clock.js";
 import { judgeClock, measureClock } from "../../src/doctor/clocks.js";
@@ -9,9 +10,9 @@ import { examine } from "../../src/doctor/doctor.js";
 import { type Finding, linesOf, summaryOf } from "../../src/doctor/finding.js";
 import { judgeMigrations } from "../../src/doctor/migrations.js";
 import { examineNode } from "../../src/doctor/node-version.js";
-import { examinePostgres } from "../../src/doctor/postgres.js";
+import { examinePostgres, judgeRoom } from "../../src/doctor/postgres.js";
 import { examineRedis, judgeEviction, judgePersistence, judgeVersion } from "../../src/doctor/redis.js";
-import { openSqlite } from "../../src/storage/sqlite.js";
+import { openSqlite, openSqliteReader } from "../../src/storage/sqlite.js";
 import { makeDatabase, POSTGRES_MISSING } from "../support/postgres-server.js";
 import { REDIS_MISSING, REDIS_URL } from "../support/redis.js";
 
@@ -25,16 +26,27 @@ beforeEach(() => {
 
 afterEach(() => rmSync(folder, { recursive: true }));
 
-async function findingsOf(yaml: string, environment: Record<string, string> = {}): Promise<readonly Finding[]> {
+async function findingsOf(
+  yaml: string,
+  {
+    environment = {},
+    url = null,
+  }: { readonly environment?: Record<string, string>; readonly url?: string | null } = {},
+): Promise<readonly Finding[]> {
   writeFileSync(join(folder, "config.yaml"), yaml);
   writeFileSync(join(folder, "agent.ts"), "");
   const found: Finding[] = [];
   const source = { cwd: folder, environment, overrides: { allowUnauthenticated: true } };
-  for await (const finding of examine({ source, url: null, engines: ">=20.0.0", clock: systemClock }))
-    found.push(finding);
+  for await (const finding of examine({ source, url, engines: ">=20.0.0", clock: systemClock })) found.push(finding);
   return found;
 }
 
+const NOT_TESTED: Finding = {
+  check: "address",
+  level: "warning",
+  message: "not tested: migrations are pending",
+  todo: "Run heddle migrate.",
+};
 const GRAPHS = "graphs: { agent: ./agent.ts:graph }\n";
 
 describe("the configuration", () => {
@@ -84,6 +96,19 @@ describe("the data folder", () => {
 
     expect(found.at(-2)).toMatchObject({ check: "database version", level: "warning", todo: "Run heddle migrate." });
     expect(found.at(-1)).toMatchObject({ check: "checkpoints", level: "problem" });
+  });
+
+  it("of another version stays as it is, also when an address is to be tested", async () => {
+    const file = join(folder, ".heddle/heddle.db");
+    mkdirSync(join(folder, ".heddle"));
+    openSqlite(file, "FULL").close();
+
+    const found = await findingsOf(GRAPHS, { url: `http://${NOBODY}` });
+
+    expect(found.at(-1)).toEqual(NOT_TESTED);
+    const reader = openSqliteReader(file);
+    expect(reader.prepare("SELECT name FROM sqlite_schema").all()).toEqual([]);
+    reader.close();
   });
 
   it.each([
@@ -191,6 +216,67 @@ describe("PostgreSQL", () => {
     ]);
     const greedy = await examinePostgres({ ...target, poolSize: 1_000_000 }, systemClock);
     expect(greedy.find(({ check }) => check === "database connections")?.level).toBe("problem");
+  });
+
+  it("of another version stays as it is, also when an address is to be tested", async (context) => {
+    context.skip(POSTGRES_MISSING !== undefined, POSTGRES_MISSING);
+    const url = await makeDatabase();
+    const found = await findingsOf(`${GRAPHS}database: { type: postgres, url: "${url}" }\n`, {
+      url: `http://${NOBODY}`,
+    });
+
+    expect(found.at(-1)).toEqual(NOT_TESTED);
+    const versions = found.filter(({ check }) => check.endsWith(" version"));
+    expect(versions.map(({ todo }) => todo)).toEqual(["Run heddle migrate.", "Run heddle migrate."]);
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    const { rows } = await client.query("select tablename from pg_tables where schemaname = 'public'");
+    await client.end();
+    expect(rows).toEqual([]);
+  });
+
+  it("that does not answer is told once, and keeps the address from being tested", async () => {
+    const database = `database: { type: postgres, url: "postgres://nobody@${NOBODY}/none" }\n`;
+    const found = await findingsOf(GRAPHS + database, { url: `http://${NOBODY}` });
+
+    expect(found.slice(-2)).toEqual([
+      expect.objectContaining({ check: "database", level: "problem" }),
+      expect.objectContaining({ check: "address", message: expect.stringContaining("not tested: ") as string }),
+    ]);
+  });
+
+  it.for([
+    ["two pools, two for each graph thread, and the lock", "threads: 2", 7 + 4 + 2 * 2 + 1],
+    ["two pools and the lock, without graph threads", "isolation: inline", 7 + 4 + 1],
+  ] as const)("has room for processes of so many connections: %s", async ([, host, connections], context) => {
+    context.skip(POSTGRES_MISSING !== undefined, POSTGRES_MISSING);
+    const found = await findingsOf(
+      `graphs: { agent: ./agent.ts:graph, ${host} }
+database: { type: postgres, url: "${await makeDatabase()}", pool_size: 7 }
+checkpointer: { pool_size: 4 }`,
+    );
+
+    expect(found.find(({ check }) => check === "database connections")?.message).toContain(
+      `${connections} for each process`,
+    );
+  });
+
+  it.each([
+    [
+      { max: 100, reserved: 3, others: 17 },
+      20,
+      "ok",
+      "80 of max_connections 100 are heddle's, 20 for each process: room for 4",
+    ],
+    [{ max: 100, reserved: 3, others: 18 }, 20, "warning", "room for 3"],
+    [{ max: 100, reserved: 3, others: 77 }, 20, "warning", "room for 1"],
+    [{ max: 100, reserved: 3, others: 78 }, 20, "problem", "room for 0"],
+    [{ max: 20, reserved: 3, others: 30 }, 20, "problem", "room for 0"],
+  ] as const)("of %j with %d connections for each process is %s: %s", (server, poolSize, level, what) => {
+    const { level: judged, message } = judgeRoom("database", server, poolSize);
+
+    expect(judged).toBe(level);
+    expect(message).toContain(what);
   });
 
   it("whose settings take back what heddle promises is told", async (context) => {

@@ -123,7 +123,10 @@ export interface GraphHost {
    * generator returns only when the graph can write nothing any more. Errors of user code are a result, never thrown.
    */
   execute(request: ExecuteRequest, signal: AbortSignal): AsyncGenerator<GraphEvent, ExecuteResult>;
-  /** Whether the code that executes the run still reacts. A lease is renewed only while it does. */
+  /**
+   * Whether the code that executes the run still reacts, or nothing of it is left and only its state is read. A lease is
+   * renewed only while it does.
+   */
   isAnswering(runId: string): boolean;
   getState(ref: StateRef, options: { readonly subgraphs: boolean }): Promise<ThreadState>;
   /** Reads no more states than the page has room for, and one. */

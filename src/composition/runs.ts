@@ -4,7 +4,7 @@
  * Nothing is executed yet: the worker is started, and stopped, by `server.ts`.
  */
 import type { Config } from "../config.js";
-import { GatewayError, unsupported } from "../core/errors.js";
+import { unsupported } from "../core/errors.js";
 import type { LeaseTimes } from "../core/lease.js";
 import type { Log } from "../core/log.js";
 import type { Metrics } from "../core/metrics.js";
@@ -13,7 +13,7 @@ import type { AssistantServices } from "../graphs/assistants.js";
 import { createRunManager } from "../runs/manager.js";
 import { createRunReader } from "../runs/reading.js";
 import { createWorker } from "../runs/worker.js";
-import { storageFailure } from "../storage/failure.js";
+import { isAway } from "../storage/failure.js";
 import { createWriteProbe } from "../storage/write-probe.js";
 import { targetOf } from "../webhooks/url-policy.js";
 import type { Code } from "./code.js";
@@ -50,8 +50,7 @@ export function openRuns({ config, storage, code, assistants, runLog, log, metri
     log,
     metrics,
     tracing,
-    isAway: (error) =>
-      error instanceof GatewayError ? error.code === "unavailable" : storageFailure(error) !== undefined,
+    isAway,
     concurrency: config.runs.concurrency,
     options: {
       ...lease,

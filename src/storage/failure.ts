@@ -25,6 +25,11 @@ export function storageFailure(error: unknown): GatewayError | undefined {
   return found === undefined ? undefined : new GatewayError("unavailable", found[1]);
 }
 
+/** Whether it is the storage that failed, and not what was asked of it: it may work again in a moment. */
+export function isAway(error: unknown): boolean {
+  return error instanceof GatewayError ? error.code === "unavailable" : storageFailure(error) !== undefined;
+}
+
 /** Thrown out of a transaction that must begin anew, because what it was about to write is there by now. */
 export class WrittenMeanwhile extends Error {
   override readonly name = "WrittenMeanwhile";

@@ -16,7 +16,7 @@ import type { Run } from "../core/model.js";
 import { type RunTrace, SPAN_EVENT, type Tracing } from "../core/tracing.js";
 import type { ExecuteRequest, ExecuteResult, GraphHost } from "../graphs/host.js";
 import type { Lease } from "../storage/storage.js";
-import { type Claim, type Ending, type EndingDeps, type StopCause, settle } from "./ending.js";
+import { type EndingDeps, giveBack, type StopCause, settle } from "./ending.js";
 import type { LedgerWriter } from "./ledger-writer.js";
 import { graphInputOf } from "./recovery.js";
 import { ANSWERED_EVENT, openRunLog, type RunLog } from "./run-log.js";
@@ -67,6 +67,8 @@ export interface ClaimedRun {
   readonly workerId: string;
   /** When it asked for it: the lease began then or later. */
   readonly askedAt: number;
+  /** Resolves when nothing of an earlier attempt at the run is left in this worker, which had lost it. */
+  readonly earlier: Promise<unknown>;
 }
 
 /** Runs a run under its lease until it is over one way or another. */
@@ -75,21 +77,26 @@ export async function attend(deps: AttemptDeps, claimed: ClaimedRun, stopSwitch:
   const { run, workerId } = claimed;
   const lease: Lease = { runId: run.runId, threadId: run.threadId, fence: run.fence, workerId };
   const ids = { runId: run.runId, threadId: run.threadId, attempt: run.attempt };
-  const startedAt = clock.now();
-  log.info(ids, "run started");
-  const trace = deps.tracing?.begin(run, startedAt);
-  let status: string | null = null;
   const hold = holdLease(deps, { run, lease, askedAt: claimed.askedAt }, stopSwitch);
+  let trace: RunTrace | undefined;
+  let status: string | null = null;
   try {
+    await claimed.earlier;
+    const startedAt = clock.now();
+    log.info(ids, "run started");
+    trace = deps.tracing?.begin(run, startedAt);
     if (!(await hold.mayPublish())) {
-      log.warn(ids, "run lost before it began");
+      const isLost = stopSwitch.cause === "lost"; // or the gateway stops, and nobody knows
+      status = isLost ? "abandon" : await inTheEnd(deps, run, stopSwitch, () => giveBack(deps, { run, lease }));
+      log.warn({ ...ids, status }, "run lost, or given back, before it began");
       return;
     }
     const runLog = heldLog(await openRunLog(deps, run, run.fence), hold);
     deps.signals.send(`thread:${run.threadId}`);
     const result = await execute(deps, run, { runLog, trace, signal: stopSwitch.signal, hold });
     const claim = { run, lease, leaseMs: options.leaseMs, runLog };
-    const ended = await settleInTheEnd(deps, claim, { result, cause: stopSwitch.cause }, stopSwitch);
+    const ending = { result, cause: stopSwitch.cause };
+    const ended = await inTheEnd(deps, run, stopSwitch, () => settle(deps, claim, ending));
     status = ended;
     log.info({ ...ids, status: ended, ms: clock.now() - startedAt }, "run ended");
   } finally {
@@ -125,9 +132,10 @@ function holdLease(deps: AttemptDeps, { run, lease, askedAt }: HeldRun, stopSwit
 
   /** Whether its code has begun and does not react any more: its thread is given up before the lease ends. */
   function isStuck(): boolean {
+    if (!hold.isDriving) return false; // what reacts may be the rest of an earlier attempt
     const reacts = host.isAnswering(run.runId);
     hasReacted ||= reacts; // before that it waits for a thread
-    return hold.isDriving && hasReacted && !reacts;
+    return hasReacted && !reacts;
   }
 
   async function renew(): Promise<void> {
@@ -216,7 +224,9 @@ async function execute(
   const { host, clock, metrics, options } = deps;
   if (run.attempt > options.maxAttempts) return giveUp(deps, run);
   try {
-    const request = { ...(await requestInTheEnd(deps, run, signal)), recording: trace?.recording };
+    const begin = await requestInTheEnd(deps, run, signal);
+    if (begin === null) return { kind: "aborted", projection: null };
+    const request = { ...begin, recording: trace?.recording };
     const answered = answeredBy(request);
     if (answered.length > 0) await runLog.publish(ANSWERED_EVENT, [], toJson(answered));
     const events = host.execute(request, signal);
@@ -247,13 +257,14 @@ function answeredBy({ input }: ExecuteRequest): readonly string[] {
   return typeof resume === "object" && resume !== null ? Object.keys(resume) : [];
 }
 
-/** Invariant 3; whatever stops the run ends the trying. */
-async function requestInTheEnd(deps: AttemptDeps, run: Run, signal: AbortSignal): Promise<ExecuteRequest> {
+/** Invariant 3; null when something stopped the run first. */
+async function requestInTheEnd(deps: AttemptDeps, run: Run, signal: AbortSignal): Promise<ExecuteRequest | null> {
   for (;;) {
     try {
       return await executeRequest(deps, run);
     } catch (error) {
-      if (signal.aborted || deps.isAway?.(error) !== true) throw error;
+      if (deps.isAway?.(error) !== true) throw error;
+      if (signal.aborted) return null;
       deps.log.warn({ err: error, runId: run.runId }, "what a run begins with could not be read; trying again");
       await new Promise<void>((resolve) => void deps.clock.after(BEGIN_AGAIN_MS, resolve));
     }
@@ -282,21 +293,27 @@ async function giveUp(deps: AttemptDeps, run: Run): Promise<ExecuteResult> {
 const BEGIN_AGAIN_MS = 1_000;
 const RENEW_AGAIN_MS = 1_000;
 const SETTLE_AGAIN_MS = 1_000;
+/** A stop that takes longer than five seconds after the grace would be ended by whoever asked for it. */
+const SETTLE_AT_STOP_MS = 3_000;
 
-/** Invariant 3; a shutdown ends the trying, because the next start finds the run by its row. */
-async function settleInTheEnd(
-  deps: AttemptDeps,
-  claim: Claim,
-  ending: Ending,
+/**
+ * Invariant 3: `work`, which writes down what becomes of a run, until it succeeds. A shutdown ends the trying after a while,
+ * because the run is found by its row: by the next start, or by another replica when its lease is over, its attempt spent.
+ */
+async function inTheEnd<T>(
+  { clock, log }: AttemptDeps,
+  { runId }: Run,
   stopSwitch: StopSwitch,
-): Promise<Awaited<ReturnType<typeof settle>>> {
-  for (;;) {
+  work: () => Promise<T>,
+): Promise<T> {
+  for (let until: number | undefined; ; ) {
     try {
-      return await settle(deps, claim, ending);
+      return await work();
     } catch (error) {
-      if (stopSwitch.isShutDown) throw error;
-      deps.log.error({ err: error, runId: claim.run.runId }, "the end of a run could not be written; trying again");
-      await new Promise<void>((resolve) => void deps.clock.after(SETTLE_AGAIN_MS, resolve));
+      if (stopSwitch.isShutDown) until ??= clock.now() + SETTLE_AT_STOP_MS;
+      if (until !== undefined && clock.now() >= until) throw error;
+      log.error({ err: error, runId }, "the end of a run could not be written; trying again");
+      await new Promise<void>((resolve) => void clock.after(SETTLE_AGAIN_MS, resolve));
     }
   }
 }

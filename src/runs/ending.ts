@@ -72,7 +72,7 @@ export interface EndingDeps extends RunLogDeps {
 }
 
 /** What an attempt holds while it runs. */
-export interface Claim {
+interface Claim {
   readonly run: Run;
   readonly lease: Lease;
   readonly leaseMs: number;
@@ -91,10 +91,7 @@ export async function settle(deps: EndingDeps, claim: Claim, ending: Ending): Pr
     case "abandon":
       return "abandon";
     case "release":
-      await deps.ledgerWriter.flush(run.runId); // before what its next owner writes
-      if (!(await runs.release(lease))) return "abandon";
-      deps.signals.send("runs");
-      return "release";
+      return giveBack(deps, claim);
     case "take back": {
       const resultJson = await resultOf(deps, run);
       if (!(await runs.markRollingBack(lease))) return "abandon";
@@ -117,6 +114,17 @@ export async function settle(deps: EndingDeps, claim: Claim, ending: Ending): Pr
       return status;
     }
   }
+}
+
+/** Lets others go on with the run, its attempt unspent; `abandon` where it was lost. */
+export async function giveBack(
+  { runs, ledgerWriter, signals }: EndingDeps,
+  { run, lease }: Pick<Claim, "run" | "lease">,
+): Promise<"release" | "abandon"> {
+  await ledgerWriter.flush(run.runId); // before what its next owner writes
+  if (!(await runs.release(lease))) return "abandon";
+  signals.send("runs");
+  return "release";
 }
 
 /** null where the graph came to an end, or did not say that it paused. */

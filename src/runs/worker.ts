@@ -114,8 +114,8 @@ export function createWorker(deps: WorkerDeps): RunWorker {
   function begin(run: Run, askedAt: number): void {
     const stopSwitch = new StopSwitch();
     // One that was lost here, and comes back, begins when what is left of it has stopped.
-    const earlier = [...active].filter(({ runId }) => runId === run.runId).map(({ done }) => done);
-    const done = (earlier.length === 0 ? attendTo() : Promise.all(earlier).then(attendTo))
+    const earlier = Promise.all([...active].filter(({ runId }) => runId === run.runId).map(({ done }) => done));
+    const done = attend(deps, { run, workerId, askedAt, earlier }, stopSwitch)
       .catch((error: unknown) => log.error({ err: error, runId: run.runId }, "a run could not be attended to its end"))
       .finally(() => {
         active.delete(attempt);
@@ -125,10 +125,6 @@ export function createWorker(deps: WorkerDeps): RunWorker {
     const attempt: Attempt = { runId: run.runId, stopSwitch, done };
     active.add(attempt);
     metrics.runsActive.set(active.size);
-
-    function attendTo(): Promise<void> {
-      return attend(deps, { run, workerId, askedAt }, stopSwitch);
-    }
   }
 
   function drain(): void {

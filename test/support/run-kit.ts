@@ -6,7 +6,7 @@ import { ANYONE } from "../../src/core/caller.js";
 import { silentLog } from "../../src/core/log.js";
 import { createMetrics } from "../../src/core/metrics.js";
 import type { Run } from "../../src/core/model.js";
-import type { AttemptOptions } from "../../src/runs/attempt.js";
+import type { AttemptDeps, AttemptOptions } from "../../src/runs/attempt.js";
 import { createLedgerWriter, keepsNothing, type LedgerWriterOptions } from "../../src/runs/ledger-writer.js";
 import { createRunManager } from "../../src/runs/manager.js";
 import { createRunPages } from "../../src/runs/paging.js";
@@ -25,10 +25,11 @@ export async function openRunKit(
     /** With a ledger; without one unless given. */
     readonly ledger?: Partial<LedgerWriterOptions>;
     readonly bridge?: Partial<MemoryBridgeOptions>;
+    readonly isAway?: AttemptDeps["isAway"];
   } = {},
 ) {
   const { concurrency = 2, host = createScriptedHost(), ledger: ledgerOptions = null, ...rest } = options;
-  const { bridge: bridgeOptions, ...attempt } = rest;
+  const { bridge: bridgeOptions, isAway, ...attempt } = rest;
   const stores = await openSqlStores();
   const { clock, runs, threads } = stores;
   await threads.create(newThread());
@@ -67,6 +68,7 @@ export async function openRunKit(
     clock,
     log: silentLog,
     metrics,
+    isAway,
     options: {
       ...ALONE,
       timeoutMs: 3_600_000,

@@ -117,6 +117,25 @@ describe("a worker that freezes", () => {
     expect((await a.host.next()).request.attempt).toBe(2);
     expect(a.worker.leases()).toBe(1);
   });
+
+  it("keeps what it took back while the rest of it stops, however long that takes", async () => {
+    const { replica, pass, transitions } = await openCluster();
+    const [a, b] = [await replica({ stubborn: true }), await replica({ role: "api" })];
+    const { runId } = await a.manager.create("t1", runRequest());
+    const old = await a.host.next();
+    a.freeze();
+    await pass(OVER_MS);
+    await a.takeOverRuns();
+    a.thaw();
+    await settle();
+    for (let passed = 0; passed < 2 * LEASE_MS; passed += 3_000) {
+      await pass(3_000);
+      await b.sweep();
+    }
+    old.end({ kind: "aborted", projection: null });
+    expect((await a.host.next()).request.attempt).toBe(2);
+    expect(await transitions(runId)).toEqual(["running", "pending", "running"]);
+  });
 });
 
 describe("a sweep", () => {
@@ -314,6 +333,45 @@ describe("a replica that stops", () => {
     await stopping;
     expect(taken.request).toMatchObject({ runId, attempt: 1 });
     expect(await runs.get("t1", runId)).toMatchObject({ status: "running", attempt: 1, fence: 2 });
+  });
+
+  it("gives back what it took back, and what waits there for its rest to stop", async () => {
+    const { replica, runs, pass } = await openCluster();
+    const a = await replica({ stubborn: true });
+    const { runId } = await a.manager.create("t1", runRequest());
+    const old = await a.host.next();
+    a.freeze();
+    await pass(OVER_MS);
+    await a.takeOverRuns();
+    a.thaw();
+    await settle();
+    const stopping = a.worker.stop(0);
+    await settle();
+    await pass(OVER_MS);
+    old.end({ kind: "aborted", projection: null });
+    await stopping;
+    expect(await runs.get("t1", runId)).toMatchObject({ status: "pending", attempt: 1, fence: 2 });
+  });
+
+  it("gives back what it has claimed and not begun, because it does not know whether it may", async () => {
+    const { replica, runs, clock, pass } = await openCluster();
+    const { manager } = await replica({ role: "api" });
+    const { runId } = await manager.create("t1", runRequest());
+    const claim = runs.claim.bind(runs);
+    vi.spyOn(runs, "claim").mockImplementationOnce(async (...args) => {
+      const run = await claim(...args);
+      clock.advance(OVER_MS); // before it hears of it
+      return run;
+    });
+    const renew = vi.spyOn(runs, "renew").mockRejectedValue(new Error("the database is away"));
+    const a = await replica({ role: "worker" });
+    await settle();
+    expect(renew).toHaveBeenCalled();
+    const stopping = a.worker.stop(0);
+    await settle();
+    await pass(1_000);
+    await stopping;
+    expect(await runs.get("t1", runId)).toMatchObject({ status: "pending", attempt: 0, fence: 1 });
   });
 });
 

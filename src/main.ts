@@ -179,7 +179,8 @@ async function run(options: ServeOptions, { watch }: { readonly watch: boolean }
 }
 
 async function gc(options: FolderOptions & { readonly dryRun?: boolean }): Promise<void> {
-  const config = readConfig(options);
+  const configured = readConfig(options);
+  const config = options.data === undefined ? configured : { ...configured, database: { url: null } }; // a folder that is named
   const log = createLog(config.log);
   const work = options.dryRun === true ? lookForGarbage : collectGarbage;
   await inFolder(config.dataDir, () => work({ config, log, print }));
@@ -234,9 +235,13 @@ function readConfig({ config: file, data }: FolderOptions): Config {
   return loadConfig({ cwd: process.cwd(), file, environment: process.env, overrides }).config;
 }
 
-/** A folder that is named needs no configuration. */
+/** A folder that is named needs no configuration. Throws a `ConfigError` where what is kept is in no folder. */
 function dataDirOf(options: FolderOptions): string {
-  return options.data === undefined ? readConfig(options).dataDir : resolve(options.data);
+  if (options.data !== undefined) return resolve(options.data);
+  const { database, dataDir } = readConfig(options);
+  if (database.type === "sqlite") return dataDir;
+  const instead = database.type === "postgres" ? ": use pg_dump and pg_restore, or name a folder with --data" : "";
+  throw new ConfigError(`database.type is ${database.type}, and this is for the data folder of sqlite${instead}`);
 }
 
 /** A folder that is named is where keys are, whatever the configuration says. */

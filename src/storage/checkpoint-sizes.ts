@@ -1,11 +1,10 @@
 /**
- * What threads take in the checkpoint file, in bytes of what was stored. Lengths come from the headers of the rows; of
+ * What threads take among the checkpoints, in bytes of what was stored. Lengths come from the headers of the rows; of
  * values nothing is read but the short ones, which checkpoints carry themselves (`checkpoint-channels.ts`).
  */
 import { createBreather } from "../core/async.js";
 import type { Channels } from "./checkpoint-channels.js";
 import { type Dialect, type Program, rowsOf } from "./checkpoint-program.js";
-import type { SqliteDatabase } from "./sqlite.js";
 import type { CheckpointSizes, Size } from "./storage.js";
 
 /** Bounds how long one look keeps others from the event loop. */
@@ -73,20 +72,17 @@ function toSize({ count, bytes }: Counted): Size {
   return { count: Number(count), bytes: Number(bytes ?? 0) };
 }
 
+const BY_THREAD = (d: Dialect): string =>
+  `SELECT thread_id AS "threadId", sum(bytes) AS bytes FROM (
+     SELECT thread_id, sum(${BYTES}) AS bytes FROM ${d.checkpoints} GROUP BY thread_id
+     UNION ALL SELECT thread_id, sum(${d.valueBytes}) FROM ${d.values} GROUP BY thread_id
+     UNION ALL SELECT thread_id, sum(${d.valueBytes}) FROM ${d.writes} GROUP BY thread_id
+   ) AS parts GROUP BY thread_id`;
+
 /** What each thread takes, for all that have something there. */
-export function sizesByThread(connection: SqliteDatabase): ReadonlyMap<string, number> {
-  return new Map(
-    connection
-      .prepare<unknown[], [string, number]>(
-        `SELECT thread_id, sum(bytes) FROM (
-           SELECT thread_id, sum(${BYTES}) AS bytes FROM checkpoints GROUP BY thread_id
-           UNION ALL SELECT thread_id, sum(octet_length(value)) FROM channel_values GROUP BY thread_id
-           UNION ALL SELECT thread_id, sum(octet_length(value)) FROM writes GROUP BY thread_id
-         ) GROUP BY thread_id`,
-      )
-      .raw()
-      .all(),
-  );
+export function* sizesByThread(): Program<ReadonlyMap<string, number>> {
+  const rows = yield* rowsOf<{ readonly threadId: string; readonly bytes: number | string }>(BY_THREAD, {});
+  return new Map(rows.map(({ threadId, bytes }) => [threadId, Number(bytes)]));
 }
 
 const NOTHING: Size = { count: 0, bytes: 0 };

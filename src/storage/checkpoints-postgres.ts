@@ -32,7 +32,7 @@ import { leftBy, stepBack } from "./checkpoint-recovery.js";
 import type { CheckpointKey, CheckpointReads, CheckpointRow, CheckpointWrite } from "./checkpoint-rows.js";
 import { ownedCopy, type SaverBody } from "./checkpoint-saver.js";
 import { createSavers, type SaverRows, type WriteRight } from "./checkpoint-savers.js";
-import { sizesOf } from "./checkpoint-sizes.js";
+import { sizesByThread, sizesOf } from "./checkpoint-sizes.js";
 import { copyThread, deleteRun, deleteThread, has, isHeadOutsideRuns, pruneToLatest } from "./checkpoint-upkeep.js";
 import type { Database } from "./database.js";
 import {
@@ -89,6 +89,11 @@ export async function openPostgresCheckpoints(pool: Pool): Promise<Checkpoints> 
       explainingPostgres(async () => void (await ask({ name: "heddle probe", text: PROBE, values: [PROBE_BYTES] }))),
     close() {},
   };
+}
+
+/** What each thread takes; as long as it takes to look at all of them. */
+export function stateSizes(pool: Pool): Promise<ReadonlyMap<string, number>> {
+  return runOn(asking(pool), sizesByThread());
 }
 
 /**

@@ -171,7 +171,7 @@ describe("heddle migrate", { timeout: MANY_STARTS_MS }, () => {
 });
 
 describe("on PostgreSQL", { timeout: MANY_STARTS_MS }, () => {
-  it("heddle migrate, heddle keys and heddle doctor work on the database that the configuration names", async (context) => {
+  it("heddle migrate, keys, gc and doctor work on the database that the configuration names, and backup refuses it", async (context) => {
     context.skip(POSTGRES_MISSING !== undefined, POSTGRES_MISSING);
     const url = await makeDatabase();
     project({ database: { type: "postgres", url, migrate: false }, auth: { api_keys: true } });
@@ -188,6 +188,13 @@ describe("on PostgreSQL", { timeout: MANY_STARTS_MS }, () => {
     expect(made.stdout.at(-1)).toBe("the database is as this heddle needs it");
     expect((await heddle("keys", "create", "--identity", "ada")).stdout).toEqual([expect.stringMatching(/^hdl_/)]);
     expect((await heddle("keys", "list")).stdout).toEqual([expect.stringContaining("ada")]);
+    expect((await heddle("gc", "--dry-run")).stdout).toEqual(
+      expect.arrayContaining(["0 threads, 0 bytes", "nothing was changed"]),
+    );
+    expect(await heddle("backup", "copy")).toMatchObject({
+      code: 1,
+      stderr: [expect.stringMatching(/^heddle: database.type is postgres, .*: use pg_dump and pg_restore/)],
+    });
     const served = await addressOf(start("serve"));
     const { code, stdout } = await heddle("doctor", "--url", served);
     expect(stdout.filter((line) => line.startsWith("problem"))).toEqual([]);

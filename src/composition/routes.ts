@@ -69,7 +69,7 @@ export async function openRoutes(deps: RoutesDeps) {
   const answers = createRunAnswers({ manager: manager.as(ANYONE), ...readersOf(deps), clock, log, metrics });
   const endlessStreams = createEndlessStreams({ clock, log, metrics });
   const threadStreamDeps = {
-    events: createThreadEvents({ runs, signals, threads, reader, tape }),
+    open: createThreadEvents({ runs, signals, threads, reader, tape }),
     threads: threadService,
     state,
     streams: endlessStreams,

@@ -31,6 +31,8 @@ export interface RunReading {
   readonly runId: string;
   /** The newest claim: what a cursor without one means. */
   readonly fence: number;
+  /** To follow what is said from the moment of asking, whenever somebody begins to. */
+  now(): Promise<Cursor>;
   /** Batches of events; ends when the run has, throws `StreamBrokenError` when the gateway stops first. */
   follow(options: FollowOptions): AsyncGenerator<readonly StreamItem[]>;
   /** The JSON that `wait` and `join` answer with, when the run has ended; undefined when `signal` aborts first. */
@@ -111,6 +113,7 @@ export function createRunReader({ runs, threads, host, bridge, tape, log }: RunR
       return {
         runId,
         fence: run.fence,
+        now: () => tape.now(run),
 
         async *follow(options) {
           const fromStart = "from" in options.cursor && options.cursor.from === "start";
@@ -157,6 +160,7 @@ export function createRunReader({ runs, threads, host, bridge, tape, log }: RunR
       return {
         runId,
         fence: 1,
+        now: async () => ({ from: "now" }),
         follow: (options) => followLog(runId, options),
         result: (signal) => resultOfLog(runId, signal, async () => true),
       };

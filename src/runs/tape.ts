@@ -53,6 +53,8 @@ export interface RunTape {
   end(
     run: Run,
   ): Promise<{ readonly last: EventId | undefined; readonly isComplete: boolean; readonly isLive: boolean }>;
+  /** Where a reader begins who is told what is said from the moment of asking, whenever it begins to read. */
+  now(run: Run): Promise<Cursor>;
   /** Whether the ledger holds the run's last word. */
   hasEnd(runId: string): Promise<boolean>;
   /** What the ledger holds as the result of a run that has ended. */
@@ -258,6 +260,14 @@ export function createRunTape({ bridge, ledger, ledgerWriter, runs, others }: Ru
     return later?.ended === true ? later : undefined;
   }
 
+  async function end(run: Run): ReturnType<RunTape["end"]> {
+    const live = await livingExtent(run);
+    if (live !== undefined) return { last: live.last, isComplete: live.ended, isLive: true };
+    await ledgerWriter.flush(run.runId);
+    const isComplete = (await stateOf(run)) !== "in flight";
+    return { last: await ledger.end(run.runId), isComplete, isLive: false };
+  }
+
   return {
     read(run, { cursor, ...options }) {
       if ("after" in cursor) return readFrom(run, { at: cursor.after, inLedger: false, knowsGap: false }, options);
@@ -265,12 +275,12 @@ export function createRunTape({ bridge, ledger, ledgerWriter, runs, others }: Ru
       return readFrom(run, { at: BEGINNING, inLedger: true, knowsGap: false }, options);
     },
 
-    async end(run) {
-      const live = await livingExtent(run);
-      if (live !== undefined) return { last: live.last, isComplete: live.ended, isLive: true };
-      await ledgerWriter.flush(run.runId);
-      const isComplete = (await stateOf(run)) !== "in flight";
-      return { last: await ledger.end(run.runId), isComplete, isLive: false };
+    end,
+
+    async now(run) {
+      const { last, isComplete } = await end(run);
+      if (isComplete) return { from: "now" };
+      return last === undefined ? { from: "start" } : { after: last };
     },
 
     async hasEnd(runId) {

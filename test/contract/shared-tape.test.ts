@@ -100,7 +100,6 @@ describe("who follows a run that another process executes", () => {
   it("sees it live, from any cursor, and its end", async () => {
     const { run, owner, other } = await open();
     const early = other.follow(run);
-    const now = other.follow(run, { from: "now" });
     await owner.say("r1", 1, 1, 5);
     await untilSeen(early.seen, "1-5");
     const late = other.follow(run, { after: { fence: 1, seq: 3 } });
@@ -108,8 +107,19 @@ describe("who follows a run that another process executes", () => {
     await owner.end(run, 1, 6);
     expect(await early.ended).toEqual(ids(1, 1, 7));
     expect(await late.ended).toEqual(ids(1, 4, 7));
-    expect(ids(1, 1, 7).slice(-(await now.ended).length)).toEqual(now.seen);
     expect(await other.tape.end(run)).toEqual({ last: { fence: 1, seq: 7 }, isComplete: true, isLive: true });
+  });
+
+  it("from now on sees all that is said once it has come, however late it begins to read", async () => {
+    const { run, owner, other } = await open();
+    const atFirst = await other.tape.now(run);
+    await owner.say("r1", 1, 1, 5);
+    await expect.poll(async () => (await other.tape.end(run)).last).toEqual({ fence: 1, seq: 5 });
+    const later = await other.tape.now(run);
+    await owner.end(run, 1, 6);
+    expect(await other.follow(run, atFirst).ended).toEqual(ids(1, 1, 7));
+    expect(await other.follow(run, later).ended).toEqual(ids(1, 6, 7));
+    expect(await other.follow(run, await other.tape.now(run)).ended).toEqual(ids(1, 7, 7));
   });
 
   it("sees it go on under another owner, without a gap, wherever it follows it", async () => {

@@ -31,6 +31,7 @@ it("an event is made bytes once, whatever the number of readers", async () => {
   const reading: RunReading = {
     runId: "run",
     fence: 1,
+    now: async () => ({ from: "now" }),
     async *follow() {
       for (let start = 0; start < events.length; start += 10) {
         yield events.slice(start, start + 10);

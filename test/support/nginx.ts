@@ -46,8 +46,8 @@ async function start(options: Start): Promise<Nginx> {
   const shipped = readFileSync(NGINX_CONF, "utf8");
   const conf = [
     ...changes,
-    ["127.0.0.1:2024", `127.0.0.1:${gatewayPort}`],
-    ["127.0.0.1:2026", `127.0.0.1:${port}`],
+    ["server 127.0.0.1:2024 ", `server 127.0.0.1:${gatewayPort} `], // another's port may begin with these digits
+    ["listen 127.0.0.1:2026;", `listen 127.0.0.1:${port};`],
     ["error_log stderr warn", "error_log stderr notice"],
     ["worker_processes auto", "worker_processes 1"], // kept connections belong to a worker
   ].reduce((text, [from = "", to = ""]) => replaceOnce(text, from, to), shipped);

@@ -132,6 +132,8 @@ export default defineConfig({
             (name) => `test/conformance/${name}.test.ts`,
           ),
           fileParallelism: false, // each is four processes already
+          testTimeout: 360_000, // which a test may start anew, twice
+          hookTimeout: 360_000,
           env: { HEDDLE_TEST_CLUSTER: "1", HEDDLE_TEST_ISOLATION: "thread" },
           globalSetup: ["test/support/build-dist.ts"],
         },

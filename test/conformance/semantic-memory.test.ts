@@ -131,7 +131,8 @@ it("the example finds by words, as docs/semantic-memory.md shows", async () => {
 });
 
 describe("a gateway whose model is another than before", () => {
-  it.skipIf(ON_CLUSTER)("refuses to start, and with reembed starts and embeds all anew", async () => {
+  const ALONE = { meta: { leftOut: "it is one process that starts anew on a copy of another's files" } };
+  it.skipIf(ON_CLUSTER)("refuses to start, and with reembed starts and embeds all anew", ALONE, async () => {
     const first = await startTestGateway({ config: config({}), storage: "sqlite" });
     await first.client.store.putItem([root], "k", { text: "tea" });
     const other = { embed: "./test/support/toy-embeddings.ts:otherEmbeddings" };

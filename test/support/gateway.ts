@@ -13,6 +13,7 @@ import { type Gateway, startGateway } from "../../src/server.js";
 import { openSqlite, type SqliteDatabase } from "../../src/storage/sqlite.js";
 import type { startCluster as StartCluster } from "./cluster.js";
 import { GATES_PORT, serveGates } from "./gates.js";
+import { metricOf } from "./metrics.js";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 
@@ -26,8 +27,10 @@ const ANALYSIS_ENTRY = new URL(
 
 const REDIS_URL = process.env.TEST_REDIS_URL ?? "redis://127.0.0.1:6379";
 
-/** Whether the gateway is several processes; what needs the inside of one is not run then. */
+/** Whether the gateway is several processes; what needs the inside of one is left out then, with the reason as `meta`. */
 export const ON_CLUSTER = process.env.HEDDLE_TEST_CLUSTER !== undefined;
+export const NEEDS_CLOCK = { meta: { leftOut: "several processes have no clock that a test could drive" } };
+export const NEEDS_ONE_MEMORY = { meta: { leftOut: "its graph's saver keeps its state in the memory of one process" } };
 const clusters = ON_CLUSTER ? await import("./cluster.js") : undefined;
 
 /** Where events are shared; the variable lets the tests run once more over a Redis. */
@@ -81,6 +84,8 @@ const ALL_GRAPHS = { ...graphsOf("graphs", GRAPHS), ...graphsOf("run-graphs", RU
 export interface TestGateway extends Gateway {
   readonly client: Client;
   readonly dataDir: string;
+  /** A figure of `/metrics`; of a cluster, the sum of those who serve clients. */
+  metric(name: string): Promise<number>;
   /** Stops it and starts another on the same data; of a cluster every replica. */
   restart(): Promise<TestGateway>;
   /**
@@ -128,9 +133,16 @@ async function startAsCluster(
     get dataDir(): string {
       throw new Error(INSIDE);
     },
+    metric: (name) =>
+      sumOf(
+        name,
+        cluster.replicas.filter(({ role }) => role === "api"),
+      ),
     async stop() {
+      const codes = await cluster.stop();
       gates.close();
       await cluster[Symbol.asyncDispose]();
+      if (codes.some((code) => code !== 0)) throw new Error(`replicas stopped with ${codes}`);
     },
     async restart() {
       await cluster.stop();
@@ -142,11 +154,16 @@ async function startAsCluster(
   return gateway;
 }
 
+async function sumOf(name: string, processes: readonly { readonly url: string }[]): Promise<number> {
+  const figures = await Promise.all(processes.map(({ url }) => metricOf(url, name)));
+  return figures.reduce((sum, figure) => sum + figure, 0);
+}
+
 const INSIDE = "a cluster has no clock, log or folder that a test could reach";
 
 /** Paths of the project as whoever starts in another folder finds them. */
 function withRoot(value: unknown): unknown {
-  if (typeof value === "string") return value.startsWith("./test/") ? join(ROOT, value) : value;
+  if (typeof value === "string") return value.startsWith("./") ? join(ROOT, value) : value;
   if (Array.isArray(value)) return value.map(withRoot);
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, withRoot(each)]));
@@ -175,6 +192,7 @@ async function start(options: TestGatewayOptions, dataDir: string): Promise<Test
     url: gateway.url,
     client: new Client({ apiUrl: gateway.url, callerOptions: { maxRetries: 0 } }),
     dataDir,
+    metric: (name) => sumOf(name, [gateway]),
     async stop() {
       await gateway.stop();
       removeData();

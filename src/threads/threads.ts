@@ -104,12 +104,21 @@ export function createThreadService(deps: {
     return requireIn(allThreads, threadId);
   }
 
+  /** The name of the thread's graph where that keeps its state in a checkpointer of its own. */
+  function ownSaverOf({ metadata }: ThreadWithValues): string | undefined {
+    const graph = deps.host.graphs().find(({ graphId }) => graphId === metadata.graph_id);
+    return graph?.checkpointer === "own" ? graph.graphId : undefined;
+  }
+
   /** A copy shows what its source shows; where its next step is, the state says. */
-  async function nextOfCopy({ threadId }: ThreadWithValues): Promise<readonly string[]> {
+  async function nextOfCopy(source: ThreadWithValues): Promise<readonly string[]> {
+    const { threadId } = source;
+    // Not only by what is there: its saver may have nothing in this process, or since the last start.
+    if (ownSaverOf(source) !== undefined) throw notToCopy();
     const { checkpoint, next } = await state.get(threadId, null, { subgraphs: false });
     const head = checkpoint as JsonObject | null; // a pointer, or nothing
     if (head !== null && !(await checkpoints.has(threadId, "", String(head.checkpoint_id)))) {
-      throw unsupported("copy", "the graph of this thread keeps its state in a checkpointer of its own");
+      throw notToCopy();
     }
     return next;
   }
@@ -244,13 +253,16 @@ export function createThreadService(deps: {
       },
 
       async sizes(threadId) {
-        const { metadata } = await require(threadId);
-        const graph = deps.host.graphs().find(({ graphId }) => graphId === metadata.graph_id);
-        if (graph?.checkpointer === "own") {
-          throw notImplemented(`graph ${JSON.stringify(graph.graphId)} keeps its state in a checkpointer of its own`);
+        const graphId = ownSaverOf(await require(threadId));
+        if (graphId !== undefined) {
+          throw notImplemented(`graph ${JSON.stringify(graphId)} keeps its state in a checkpointer of its own`);
         }
         return checkpoints.sizesOf(threadId);
       },
     };
   }
+}
+
+function notToCopy(): GatewayError {
+  return unsupported("copy", "the graph of this thread keeps its state in a checkpointer of its own");
 }

@@ -10,7 +10,15 @@
  */
 import type { Clock } from "../core/clock.js";
 import type { Metrics } from "../core/metrics.js";
-import { type LogExtent, type Silence, type StreamBatch, type StreamBridge, StreamBrokenError } from "./bridge.js";
+import {
+  compareEventIds,
+  type EventId,
+  type LogExtent,
+  type Silence,
+  type StreamBatch,
+  type StreamBridge,
+  StreamBrokenError,
+} from "./bridge.js";
 import { createMemoryBridge, type MemoryBridgeOptions } from "./memory.js";
 import { DROPPED_FIELDS, LAST_ID, readEntry } from "./redis-entries.js";
 import { createRedisFollower } from "./redis-follower.js";
@@ -131,7 +139,13 @@ export function createRedisBridge({ link, hints, keyPrefix, clock, metrics, opti
     const oldest = await link.ask(({ commands }) => commands.xrange(keyOf(runId), "-", "+", "COUNT", 1));
     const [first] = oldest?.answer.map(readEntry) ?? [];
     if (first?.kind !== "event") return undefined;
-    return { first: first.event.id, last: last.event.id, ended: newest[0]?.kind === "end" };
+    return { first: firstHere(runId, first.event.id), last: last.event.id, ended: newest[0]?.kind === "end" };
+  }
+
+  /** What this process's log let go is not read again from Redis, which may have kept it: readers read that log (1). */
+  function firstHere(runId: string, firstInRedis: EventId): EventId {
+    const here = logs.extent(runId);
+    return here !== undefined && compareEventIds(here.last, firstInRedis) >= 0 ? here.first : firstInRedis;
   }
 
   /** This process's log is what everybody knows. */

@@ -9,7 +9,7 @@ import { createLedgerWriter } from "../../src/runs/ledger-writer.js";
 import { createRunPages } from "../../src/runs/paging.js";
 import { createRunTape } from "../../src/runs/tape.js";
 import { NEVER } from "../support/events.js";
-import { newKeyPrefix, openRedisProcess } from "../support/redis.js";
+import { newKeyPrefix, openRedisProcess, type RedisProcessOptions } from "../support/redis.js";
 import { prepareRedisServer, REDIS_SERVER_MISSING } from "../support/redis-server.js";
 import { admitAndClaim, leaseOf, openSqlStores, outcome, type SqlStores } from "../support/sql-stores.js";
 
@@ -18,11 +18,8 @@ const START: Cursor = { from: "start" };
 beforeEach(({ skip }) => skip(REDIS_SERVER_MISSING !== undefined, REDIS_SERVER_MISSING));
 
 /** One gateway process over the stores. */
-async function startProcess(
-  { clock, ledger, runs }: SqlStores,
-  { url, keyPrefix }: { url: string; keyPrefix: string },
-) {
-  const redis = await openRedisProcess({ url, keyPrefix });
+async function startProcess({ clock, ledger, runs }: SqlStores, options: RedisProcessOptions) {
+  const redis = await openRedisProcess(options);
   const { bridge } = redis;
   const ledgerWriter = createLedgerWriter({
     ledger,
@@ -81,7 +78,7 @@ async function open() {
   const stores = await openSqlStores();
   const run = await admitAndClaim(stores, "r1");
   const place = { url: server.url, keyPrefix: newKeyPrefix(server.url) };
-  const start = () => startProcess(stores, place);
+  const start = (limits: RedisProcessOptions["limits"] = {}) => startProcess(stores, { ...place, limits });
   return { server, stores, run, start, owner: await start(), other: await start() };
 }
 
@@ -120,6 +117,18 @@ describe("who follows a run that another process executes", () => {
     expect(await other.follow(run, atFirst).ended).toEqual(ids(1, 1, 7));
     expect(await other.follow(run, later).ended).toEqual(ids(1, 6, 7));
     expect(await other.follow(run, await other.tape.now(run)).ended).toEqual(ids(1, 7, 7));
+  });
+
+  it("sees what Redis has and this process has no room for, by the ledger", async () => {
+    const { run, owner, start } = await open();
+    await owner.say("r1", 1, 1, 50);
+    await owner.ledgerWriter.flush("r1");
+    const small = await start({ maxBytesPerRun: 1_000 });
+    const readings = [small.follow(run), small.follow(run, { after: { fence: 1, seq: 7 } })] as const;
+    for (const { seen } of readings) await untilSeen(seen, "1-50");
+    await owner.end(run, 1, 51);
+    expect(await readings[0].ended).toEqual(ids(1, 1, 52));
+    expect(await readings[1].ended).toEqual(ids(1, 8, 52));
   });
 
   it("sees it go on under another owner, without a gap, wherever it follows it", async () => {

@@ -39,6 +39,8 @@ export interface ThreadLine {
 /** Where the inspector finds the label of the code that runs. */
 export const LABEL_EXPRESSION = "globalThis[Symbol.for('heddle.label')]?.() ?? null";
 
+const NOTHING: readonly ArrayBuffer[] = [];
+
 export function openThreadLine(port: MessagePort, blame: Blame): ThreadLine {
   const questions = new Questions();
   const executions = new Map<number, { readonly stop: AbortController; readonly outbox: EventOutbox }>();
@@ -147,7 +149,7 @@ export function openThreadLine(port: MessagePort, blame: Blame): ThreadLine {
 
   return {
     send,
-    ask: (ask, given = []) => questions.ask((id) => asks.add({ id, ask, given })),
+    ask: (ask, given = NOTHING) => questions.ask((id) => asks.add({ id, ask, given })),
     log: remoteLog(send),
     serve,
   };

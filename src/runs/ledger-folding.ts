@@ -17,7 +17,10 @@ export interface FoldRequest {
 }
 
 /** A group that is still larger when it is folded takes no more neighbours: it is written at once, and others wait for that. */
-const GROUP_CHARS = 2 * 1_024 * 1_024;
+const GROUP_CHARS = 1_024 * 1_024;
+
+/** What an event takes besides its data. A million short ones are much, however little they say. */
+const HEAD_CHARS = 80;
 
 /** Neighbours that become one. */
 interface Group {
@@ -41,13 +44,15 @@ export async function foldRun({ ledger, runId, maxBytes, isStopped }: FoldReques
   while (!isStopped()) {
     const segment = await ledger.find(runId, position);
     if (group !== undefined && (segment === undefined || !takes(group, segment))) {
+      await nextTurn();
       await replace(ledger, runId, group);
+      await nextTurn();
       group = undefined;
     }
     if (segment === undefined) break;
     group = group === undefined ? groupOf(segment) : added(group, segment);
     position = { fence: segment.fence, seq: segment.lastSeq + 1 };
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
   }
   await ledger.trim(runId, maxBytes);
 }
@@ -80,7 +85,7 @@ function added(group: Group, segment: KeptSegment): Group {
 function takes(group: Group, segment: KeptSegment): boolean {
   if (!isContinuation(group.last, segment)) return false;
   if (group.storedChars < group.measureAtChars) return true;
-  const chars = group.folding.events().reduce((sum, { data }) => sum + data.length, 0);
+  const chars = group.folding.events().reduce((sum, { data }) => sum + data.length + HEAD_CHARS, 0);
   group.measureAtChars = group.storedChars + GROUP_CHARS - chars;
   return chars < GROUP_CHARS;
 }
@@ -91,7 +96,12 @@ async function replace(ledger: RunLedger, runId: string, group: Group): Promise<
   if (group.isFull && group.folding.events().length === group.count) return; // it would become what it is
   const { fence, firstSeq } = group.first;
   const merged = toSegments(group.folding.events(), { fence, firstSeq, lastSeq: group.last.lastSeq });
+  await nextTurn();
   const chars = merged.reduce((sum, { events }) => sum + events.length, 0);
   const isSmaller = merged.length < group.numbers.length || chars < group.storedChars / 2;
   if (isSmaller && merged.length <= group.numbers.length) await ledger.replace(runId, group.numbers, merged);
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -3,7 +3,7 @@ import { expect } from "vitest";
 import type { ChatPage } from "./chat-page.js";
 import { type ChatGateway, counted, expectGrowth, type Suite, WEATHER, WEATHER_ANSWERS } from "./react-chat-target.js";
 
-const RESTART_MS = 120_000;
+const RESTART_MS = 180_000;
 
 /** Between two tokens: slow enough for a busy machine to paint each, and to act before the answer is over. */
 const UNHURRIED_MS = 100;
@@ -167,7 +167,9 @@ export function describeRestart({ it, mode, gateway }: Suite): void {
     const chat = await open(UNHURRIED_MS);
     await chat.send("Count to 90");
     await chat.saidWords(30);
-    const joinsFromTheStart = chat.page.waitForRequest((request) => request.headers()["last-event-id"] === "-1");
+    const joinsFromTheStart = chat.page.waitForRequest((request) => request.headers()["last-event-id"] === "-1", {
+      timeout: RESTART_MS,
+    });
     await restart(() => joinsFromTheStart);
 
     await expectWhole(chat);

@@ -15,10 +15,7 @@ interface Carried {
 
 /** The whole page for one gateway. */
 export function App({ settings }: { readonly settings: Settings }) {
-  const client = useMemo(
-    () => new Client({ apiUrl: settings.apiUrl, callerOptions: { maxRetries: 2 } }),
-    [settings.apiUrl],
-  );
+  const client = useMemo(() => new Client({ apiUrl: settings.apiUrl }), [settings.apiUrl]);
   const [threadId, openThread] = useThreadInAddress();
   const [carried, setCarried] = useState<Carried>({ epoch: 0, threadId: null, values: undefined });
   const [activity, setActivity] = useState(0);

@@ -169,11 +169,10 @@ async function run(options: ServeOptions, { watch }: { readonly watch: boolean }
   const blame = createBlame();
   catchStrayErrors(blame, log);
   const stopRequested = onStopSignal(log);
-  const gateway = await startGateway(config, { log, watch, blame });
+  const gateway = await keepAwake(startGateway(config, { log, watch, blame }));
   process.stdout.write(`heddle listening on ${gateway.url}\n`);
   await stopRequested;
-  setInterval(() => {}, KEEP_ALIVE_MS); // what stopping waits for, such as a graph on its thread, keeps no process alive
-  await gateway.stop();
+  await keepAwake(gateway.stop());
   // Whatever user code left open must not keep a stopped server alive.
   process.exit(0);
 }
@@ -279,6 +278,16 @@ function ignoreClosedOutput(error: NodeJS.ErrnoException): void {
 }
 
 const KEEP_ALIVE_MS = 60_000;
+
+/** What a start or a stop waits for, such as a graph on its thread, keeps no process alive by itself. */
+async function keepAwake<T>(work: Promise<T>): Promise<T> {
+  const timer = setInterval(() => {}, KEEP_ALIVE_MS);
+  try {
+    return await work;
+  } finally {
+    clearInterval(timer);
+  }
+}
 
 /** `npm` and process managers pass a signal on to a process that got it already. */
 const SAME_SIGNAL_MS = 200;

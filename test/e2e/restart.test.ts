@@ -4,9 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Client } from "@langchain/langgraph-sdk";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
+import { openSqlite } from "../../src/storage/sqlite.js";
 import { HEDDLE, type Program, startProgram } from "../support/process.js";
+import { serveGateway } from "../support/served-gateway.js";
 
+const STEPS = fileURLToPath(new URL("../support/graphs.ts", import.meta.url));
 const GRAPHS = fileURLToPath(new URL("../support/gate-graph.ts", import.meta.url));
 
 let folder: string;
@@ -137,4 +140,22 @@ it("a run that takes its process down three times ends as an error; what waited 
     status: "idle",
     values: { steps: ["first", "first", "waited"] },
   });
+});
+
+it("a start that asks its only graph thread what a crash left waits for the answer", async () => {
+  const graphs = { breakpoints: `${STEPS}:breakpoints`, isolation: "thread", threads: 1 };
+  const gateway = await serveGateway({ graphs });
+  onTestFinished(() => gateway[Symbol.asyncDispose]());
+  const { client, folder: served } = gateway;
+  const { thread_id: threadId } = await client.threads.create();
+  await client.runs.wait(threadId, "breakpoints", { input: {} });
+  await client.threads.updateState(threadId, { values: { steps: ["mine"] }, asNode: "one" });
+  const { values } = await client.threads.get(threadId);
+
+  await gateway.restart("SIGKILL", async () => {
+    const database = openSqlite(join(served, ".heddle", "heddle.db"), "FULL");
+    database.exec("UPDATE threads SET reserved_by = 'dead'; DELETE FROM thread_values");
+    database.close();
+  });
+  expect((await client.threads.get(threadId)).values).toEqual(values);
 });

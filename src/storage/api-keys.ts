@@ -53,6 +53,10 @@ export class SqlApiKeyStore implements ApiKeyStore {
       .executeTakeFirst();
     return revoked.numUpdatedRows > 0n;
   }
+
+  async remove(keyId: string): Promise<void> {
+    await this.database.deleteFrom("api_keys").where("key_id", "=", keyId).execute();
+  }
 }
 
 interface ApiKeyRow {

@@ -1,69 +1,6 @@
 import { defineConfig } from "vitest/config";
 import { closingLine } from "./test/support/closing-line.js";
 
-/** What is about a database, and not about files. */
-const STORE_TESTS = [
-  "assistant-store",
-  "audit-retention",
-  "cron-store",
-  "item-meaning",
-  "item-store",
-  "run-admission",
-  "run-admission-claim",
-  "run-audit",
-  "run-claims",
-  "run-end",
-  "run-invariants",
-  "run-ledger",
-  "run-rollback",
-  "run-store",
-  "scope",
-  "thread-expiry",
-  "thread-search",
-  "thread-store",
-  "webhook-outbox",
-].map((name) => `test/contract/${name}.test.ts`);
-/** What is about one address, and not about the process behind it. */
-const CLUSTER_TESTS = [
-  "a2a",
-  "assistant-graphs",
-  "assistant-search",
-  "assistants",
-  "cancel",
-  "generative-ui",
-  "hostile",
-  "joining",
-  "large-lists",
-  "mcp",
-  "multitask",
-  "openai-face",
-  "openapi",
-  "partial",
-  "protocol",
-  "protocol-commands",
-  "protocol-socket",
-  "protocol-wire",
-  "resume",
-  "run-options",
-  "runs",
-  "semantic-memory",
-  "server-queue",
-  "state",
-  "state-graphs",
-  "state-update",
-  "stateless",
-  "store",
-  "streams",
-  "switches",
-  "thread-mirror",
-  "thread-search",
-  "thread-search-more",
-  "thread-stream",
-  "threads",
-];
-const SOME_CLUSTER_TESTS = ["joining", "multitask", "resume", "streams"];
-const ON_STORES = ["test/unit/live-search.test.ts"];
-
 /** What crosses between a run and its thread; CI runs every file of the suite in threads, too. */
 const WHERE_THREADS_MATTER = [
   "assistant-graphs",
@@ -83,9 +20,6 @@ const WHERE_THREADS_MATTER = [
   "thread-mirror",
 ].map((name) => `test/conformance/${name}.test.ts`);
 
-/** Minutes each, whatever their scale: these run as the commands of docs/reliability.md. */
-const LONG_TESTS = ["react-chat-cluster", "upgrade"].map((name) => `test/e2e/${name}.test.ts`);
-
 export default defineConfig({
   test: {
     // Limits for what hangs, not for what is slow: machines differ, and some do other work beside.
@@ -94,7 +28,6 @@ export default defineConfig({
     hookTimeout: 120_000,
     maxWorkers: 2,
     maxConcurrency: 4, // of the browser suites, which mostly wait
-    globalSetup: ["test/support/own-servers.ts"],
     reporters: ["default", closingLine(process.env)],
     projects: [
       { extends: true, test: { name: "quick", include: ["test/**/*.test.ts"], exclude: ["test/e2e/**"] } },
@@ -106,46 +39,12 @@ export default defineConfig({
           include: process.env.CI === undefined ? WHERE_THREADS_MATTER : ["test/conformance/**/*.test.ts"],
           exclude: ["test/conformance/authorization.test.ts"], // who may ask has nothing to do with where graphs run
           env: { HEDDLE_TEST_ISOLATION: "thread" },
-          globalSetup: ["test/support/build-dist.ts"],
-        },
-      },
-      {
-        // The same promises of the stores on PostgreSQL (test/support/postgres.ts).
-        extends: true,
-        test: { name: "postgres", include: [...STORE_TESTS, ...ON_STORES], env: { HEDDLE_TEST_DATABASE: "postgres" } },
-      },
-      {
-        // Joining and streaming, the stock hook included, with a bridge that processes share.
-        extends: true,
-        test: {
-          name: "redis",
-          include: ["joining", "protocol", "stateless", "streams"].map((name) => `test/conformance/${name}.test.ts`),
-          env: { HEDDLE_TEST_BRIDGE: "redis" },
-        },
-      },
-      {
-        // The same promises of the built program as two api and two workers behind nginx (docs/reliability.md says what is left out).
-        extends: true,
-        test: {
-          name: "cluster",
-          include: (process.env.HEDDLE_SCALE === "full" ? CLUSTER_TESTS : SOME_CLUSTER_TESTS).map(
-            (name) => `test/conformance/${name}.test.ts`,
-          ),
-          fileParallelism: false, // each is four processes already
-          testTimeout: 360_000, // which a test may start anew, twice
-          hookTimeout: 360_000,
-          env: { HEDDLE_TEST_CLUSTER: "1", HEDDLE_TEST_ISOLATION: "thread" },
-          globalSetup: ["test/support/build-dist.ts"],
+          globalSetup: "test/support/build-dist.ts",
         },
       },
       {
         extends: true,
-        test: {
-          name: "e2e",
-          include: ["test/e2e/**/*.test.ts"],
-          exclude: process.env.HEDDLE_SCALE === "full" ? [] : LONG_TESTS,
-          globalSetup: ["test/support/build-dist.ts"],
-        },
+        test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], globalSetup: "test/support/build-dist.ts" },
       },
     ],
   },

@@ -16,7 +16,7 @@
  *   })
  */
 import { z } from "zod";
-import type { Authenticate, Caller } from "../core/caller.js";
+import type { Caller } from "../core/caller.js";
 import { parseJsonBody } from "./edge.js";
 import { type ErrorShape, validationError } from "./errors.js";
 import { bodyOf } from "./long-text.js";
@@ -47,8 +47,8 @@ export interface Route {
   readonly path: string;
   readonly summary: string;
   readonly tag: string;
-  /** `everybody`: answered without asking who it is. A function: callers are known by something that only this route takes. */
-  readonly access: "caller" | "everybody" | Authenticate;
+  /** `everybody`: answered without asking who it is. */
+  readonly access: "caller" | "everybody";
   readonly params: z.ZodObject;
   readonly query: z.ZodObject;
   readonly body: z.ZodType | null;

@@ -17,11 +17,8 @@ export interface SystemRoutesDeps {
   readonly runs: RunStore;
   readonly readiness: Pick<Readiness, "reason">;
   readonly metrics: Metrics;
-  readonly replica: Replica;
   /** All other routes: what the descriptions describe. */
   readonly routes: readonly Route[];
-  /** Where what runs say is kept for those who read it, and whether that can be reached. */
-  readonly bridgeState: () => { readonly type: "memory" | "redis"; readonly state: "up" | "away" };
   /** Whether runs may ask for what LangSmith does. */
   readonly hasLangsmith: boolean;
   /** Groups that the configuration switches off. */
@@ -37,17 +34,6 @@ export interface SystemRoutesDeps {
   };
 }
 
-/** The process that answers, among others maybe. */
-export interface Replica {
-  readonly id: string;
-  readonly role: "all" | "api" | "worker";
-  /** How many runs it executes now. */
-  readonly leases: () => number;
-}
-
-/** What is served of a replica that serves no clients. */
-export const HEALTH_PATHS: ReadonlySet<string> = new Set(["/ok", "/ready", "/metrics", "/info"]);
-
 /** Of the schema that the protocol's types are made from. */
 const PROTOCOL_VERSION = "0.0.13";
 
@@ -60,18 +46,12 @@ const serverInfo = z
       .string()
       .nullable()
       .meta({ description: "The version of the event-streaming protocol" }),
-    stream_bridge: z.object({ type: z.enum(["memory", "redis"]), state: z.enum(["up", "away"]) }).meta({
-      description: "Where live events are shared; while it is `away` runs go on, and streams come from the ledger",
-    }),
     flags: z.record(z.string(), z.boolean()).meta({ description: "What this server can do" }),
-    replica: z
-      .object({ id: z.string(), role: z.enum(["all", "api", "worker"]), runs: z.int() })
-      .meta({ description: "The process that answered, and how many runs it executes" }),
   })
   .meta({ id: "ServerInfo" });
 
 export function systemRoutes(deps: SystemRoutesDeps): Route[] {
-  const { version, langgraphVersion, runs, readiness, metrics, disabled, replica } = deps;
+  const { version, langgraphVersion, runs, readiness, metrics, disabled } = deps;
 
   const health = route({
     method: "get",
@@ -121,7 +101,6 @@ export function systemRoutes(deps: SystemRoutesDeps): Route[] {
           langgraph_js_version: langgraphVersion,
           context: "js",
           event_streaming_protocol: disabled.eventStreaming ? null : PROTOCOL_VERSION,
-          stream_bridge: deps.bridgeState(),
           flags: {
             assistants: !disabled.assistants,
             crons: !disabled.crons,
@@ -137,7 +116,6 @@ export function systemRoutes(deps: SystemRoutesDeps): Route[] {
             thread_ttl: true,
             webhooks: !disabled.webhooks,
           },
-          replica: { id: replica.id, role: replica.role, runs: replica.leases() },
         }),
     }),
     route({

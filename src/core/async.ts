@@ -9,15 +9,6 @@ export interface Patience {
   readonly clock: Clock;
 }
 
-export function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
-  return value instanceof Promise;
-}
-
-/** `next` of the value: at once when that is there, so that nothing comes in between. */
-export function whenKnown<T, R>(value: T | Promise<T>, next: (value: T) => R | Promise<R>): R | Promise<R> {
-  return isPromise(value) ? value.then(next) : next(value);
-}
-
 /** Settles as `work` does; when that takes longer than `noticeMs` after the abort, rejects with the abort's reason. */
 export async function withPatience<T>(work: Promise<T>, patience: Patience): Promise<T> {
   const limit = limitOf(patience);

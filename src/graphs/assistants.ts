@@ -85,9 +85,8 @@ export function createAssistantService(deps: {
       for (const graph of host.graphs()) {
         const wanted = systemAssistant(graph);
         const existing = await assistants.create(wanted).then((made) => made ?? assistants.get(wanted.assistantId));
-        if (existing === undefined || sameDefaults(existing, wanted)) continue;
-        // Of several replicas that start at once one makes the version; what it makes is what the others want.
-        await assistants.patch(wanted.assistantId, wanted, { ofVersion: existing.version });
+        if (existing !== undefined && !sameDefaults(existing, wanted))
+          await assistants.patch(wanted.assistantId, wanted);
       }
     },
   };

@@ -5,7 +5,7 @@
  * of the state instead of events that are gone, never a silent gap and never a wait for what cannot come. A log in memory
  * can outlive its run: that of a temporary thread, or of a run that was rolled back.
  */
-import { type Cursor, type Replay, type StreamBridge, StreamBrokenError, type StreamEvent } from "../bridge/bridge.js";
+import type { Cursor, Replay, StreamBridge, StreamEvent } from "../bridge/bridge.js";
 import { toJson } from "../core/json.js";
 import type { Log } from "../core/log.js";
 import { isInFlight, type JsonObject, type Run } from "../core/model.js";
@@ -31,8 +31,6 @@ export interface RunReading {
   readonly runId: string;
   /** The newest claim: what a cursor without one means. */
   readonly fence: number;
-  /** To follow what is said from the moment of asking, whenever somebody begins to. */
-  now(): Promise<Cursor>;
   /** Batches of events; ends when the run has, throws `StreamBrokenError` when the gateway stops first. */
   follow(options: FollowOptions): AsyncGenerator<readonly StreamItem[]>;
   /** The JSON that `wait` and `join` answer with, when the run has ended; undefined when `signal` aborts first. */
@@ -60,15 +58,9 @@ export interface RunReaderDeps {
 const NEVER = new AbortController().signal;
 
 export function createRunReader({ runs, threads, host, bridge, tape, log }: RunReaderDeps): RunReader {
-  /** Undefined too where the log falls silent and `isOver`: then it is not known what it would say. */
-  async function resultOfLog(
-    runId: string,
-    signal: AbortSignal,
-    isOver: () => Promise<boolean>,
-  ): Promise<string | undefined> {
+  async function resultOfLog(runId: string, signal: AbortSignal): Promise<string | undefined> {
     for await (const batch of bridge.subscribe(runId, { cursor: { from: "start" }, signal })) {
-      if (batch.kind === "silence" && (await isOver())) return undefined;
-      if (batch.kind !== "events") continue;
+      if (batch.kind === "gap") continue;
       const last = batch.events.find(({ event }) => event === RESULT_EVENT);
       if (last !== undefined) return last.data;
     }
@@ -100,7 +92,6 @@ export function createRunReader({ runs, threads, host, bridge, tape, log }: RunR
 
   async function* followLog(runId: string, options: FollowOptions): AsyncGenerator<readonly StreamItem[]> {
     for await (const batch of bridge.subscribe(runId, options)) {
-      if (batch.kind === "silence") throw new StreamBrokenError("the rest of the log cannot be had");
       const items = batch.kind === "gap" ? [] : batch.events.filter(isShown); // there is no state to show instead
       if (items.length > 0) yield items;
     }
@@ -113,7 +104,6 @@ export function createRunReader({ runs, threads, host, bridge, tape, log }: RunR
       return {
         runId,
         fence: run.fence,
-        now: () => tape.now(run),
 
         async *follow(options) {
           const fromStart = "from" in options.cursor && options.cursor.from === "start";
@@ -134,16 +124,11 @@ export function createRunReader({ runs, threads, host, bridge, tape, log }: RunR
         },
 
         async result(signal) {
-          const isOver = async (): Promise<boolean> => {
-            const row = await runs.get(threadId, runId);
-            return row === undefined || !isInFlight(row.status);
-          };
-          const inLog = (await hasLog(run)) ? await resultOfLog(runId, signal, isOver) : undefined;
+          const inLog = (await hasLog(run)) ? await resultOfLog(runId, signal) : undefined;
           if (inLog !== undefined || signal.aborted) return inLog;
           const kept = await tape.result(runId);
           if (kept !== undefined) return kept;
           const [row, thread] = await Promise.all([runs.get(threadId, runId), threads.get(threadId)]);
-          if (row === undefined && run.payload.temporary) throw new StreamBrokenError("the result of the run is lost");
           const { valuesJson, interrupts } = thread ?? { valuesJson: null, interrupts: {} };
           return resultJson({ valuesJson, interrupts, error: row?.error ?? null });
         },
@@ -160,9 +145,8 @@ export function createRunReader({ runs, threads, host, bridge, tape, log }: RunR
       return {
         runId,
         fence: 1,
-        now: async () => ({ from: "now" }),
         follow: (options) => followLog(runId, options),
-        result: (signal) => resultOfLog(runId, signal, async () => true),
+        result: (signal) => resultOfLog(runId, signal),
       };
     },
   };

@@ -24,20 +24,17 @@ export interface RecoveryContext {
   readonly hasBreakpoints: boolean;
 }
 
-/** Rejects with `validation` for a command that cannot be matched to what is pending now. */
-export async function graphInputOf(
-  run: Run,
-  { pending, checkpoints, hasBreakpoints }: RecoveryContext,
-): Promise<GraphInput> {
+/** Throws `validation` for a command that cannot be matched to what is pending now. */
+export function graphInputOf(run: Run, { pending, checkpoints, hasBreakpoints }: RecoveryContext): GraphInput {
   const { threadId, runId, payload } = run;
   const original = originalInput(run, pending);
   if (run.fence <= 1) return original; // the first claim cannot have left anything behind
   const stops = hasBreakpoints || payload.interruptBefore !== null || payload.interruptAfter !== null;
-  await checkpoints.stepBack(run, { root: stops });
-  const left = await checkpoints.leftBy(threadId, runId);
+  checkpoints.stepBack(threadId, runId, { root: stops });
+  const left = checkpoints.leftBy(threadId, runId);
   const isEarly = !left.checkpoint && (!left.work || payload.durability === "exit");
   if (isEarly || left.memory) {
-    await checkpoints.deleteRun(run); // 1
+    checkpoints.deleteRun(threadId, runId); // 1
     return original;
   }
   const resume = left.checkpoint || original.kind !== "command" ? {} : untaken(original.command.resume, left.taken);

@@ -53,10 +53,6 @@ export class SqlApiKeyStore implements ApiKeyStore {
       .executeTakeFirst();
     return revoked.numUpdatedRows > 0n;
   }
-
-  async remove(keyId: string): Promise<void> {
-    await this.database.deleteFrom("api_keys").where("key_id", "=", keyId).execute();
-  }
 }
 
 interface ApiKeyRow {

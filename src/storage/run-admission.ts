@@ -6,8 +6,7 @@
 import { conflict, GatewayError, notFound } from "../core/errors.js";
 import type { CancelAction, Run, Thread } from "../core/model.js";
 import { isInScope, type Scope } from "../core/scope.js";
-import { type Database, isPostgres, locked, momentAfter, momentOf, takeRight } from "./database.js";
-import { WrittenMeanwhile } from "./failure.js";
+import { type Database, locked } from "./database.js";
 import { KEY_LIFE_MS } from "./idempotency-keys.js";
 import { cancelInFlightRun } from "./run-cancel.js";
 import { BRIEF_COLUMNS, IN_FLIGHT, RUN_COLUMNS, toBriefRun, toRow, toRun } from "./run-rows.js";
@@ -26,10 +25,9 @@ export async function admit(
     const earlier = await findRepeated(database, request.idempotency, now);
     if (earlier !== undefined) return { kind: "repeated", run: earlier };
   }
-  const { thread, isNew } = await lockOrCreateThread(database, request, now);
-  if (!isNew && thread !== undefined && !isInScope(thread.metadata, scope)) {
-    throw notFound("thread", request.threadId);
-  }
+  const found = await lockThread(database, request.threadId);
+  const thread = found ?? (await createThread(database, request, now));
+  if (found !== undefined && !isInScope(found.metadata, scope)) throw notFound("thread", request.threadId);
   const inFlight = thread === undefined ? [] : await listInFlight(database, request.threadId);
   const admission = request.decide(thread, inFlight);
   if (admission.kind === "refuse") throw admission.error;
@@ -47,7 +45,18 @@ export async function admit(
     now,
     claim: free ? request.claim : null,
   });
-  if (request.idempotency !== null) await keepKey(database, request.idempotency, { runId: run.runId, now });
+  if (request.idempotency !== null) {
+    await database
+      .insertInto("idempotency_keys")
+      .values({
+        owner: request.idempotency.owner,
+        key: request.idempotency.key,
+        request_hash: request.idempotency.requestHash,
+        run_id: run.runId,
+        created_at: now,
+      })
+      .execute();
+  }
   return { kind: "admitted", run, cancelled };
 }
 
@@ -57,12 +66,15 @@ async function findRepeated(
   { owner, key, requestHash }: NonNullable<AdmitRequest["idempotency"]>,
   now: number,
 ): Promise<Run | undefined> {
+  await database
+    .deleteFrom("idempotency_keys")
+    .where("created_at", "<=", now - KEY_LIFE_MS)
+    .execute();
   const known = await database
     .selectFrom("idempotency_keys")
     .select(["request_hash", "run_id"])
     .where("owner", "=", owner)
     .where("key", "=", key)
-    .where("created_at", ">", now - KEY_LIFE_MS)
     .executeTakeFirst();
   if (known === undefined) return undefined;
   if (known.request_hash !== requestHash) {
@@ -76,29 +88,6 @@ async function findRepeated(
   // Running it again would be a second execution of one request.
   if (row === undefined) throw conflict(`run ${known.run_id} of this Idempotency-Key has been deleted; use a new key`);
   return toRun(row);
-}
-
-/**
- * In the place of one that is over; those of others are the sweeper's. Throws `WrittenMeanwhile` when another admission has
- * the same key: it was not there yet when this one looked.
- */
-async function keepKey(
-  database: Database,
-  { owner, key, requestHash }: NonNullable<AdmitRequest["idempotency"]>,
-  { runId, now }: { readonly runId: string; readonly now: number },
-): Promise<void> {
-  const made = { request_hash: requestHash, run_id: runId, created_at: now };
-  const kept = await database
-    .insertInto("idempotency_keys")
-    .values({ owner, key, ...made })
-    .onConflict((conflict) =>
-      conflict
-        .columns(["owner", "key"])
-        .doUpdateSet(made)
-        .where("idempotency_keys.created_at", "<=", now - KEY_LIFE_MS),
-    )
-    .executeTakeFirst();
-  if (kept.numInsertedOrUpdatedRows !== 1n) throw new WrittenMeanwhile("an Idempotency-Key was used at the same time");
 }
 
 type LockedThread = Thread & { readonly metadataText: string; readonly reserved: boolean; readonly claims: number };
@@ -115,21 +104,17 @@ async function lockThread(database: Database, threadId: string): Promise<LockedT
   return { ...toThread(row), metadataText: row.metadata, reserved: row.reserved_by !== null, claims: row.claims };
 }
 
-async function lockOrCreateThread(
+async function createThread(
   database: Database,
-  { threadId, createThread: draft }: AdmitRequest,
+  { createThread: draft }: AdmitRequest,
   now: number,
-): Promise<{ readonly thread: LockedThread | undefined; readonly isNew: boolean }> {
-  const found = await lockThread(database, threadId);
-  if (found !== undefined || draft === null) return { thread: found, isNew: false };
+): Promise<LockedThread | undefined> {
+  if (draft === null) return undefined;
   const thread = await insertThread(database, draft, now);
-  if (thread !== undefined) {
-    const metadataText = JSON.stringify(thread.metadata);
-    return { thread: { metadataText, reserved: false, claims: 0, ...thread }, isNew: true };
+  if (thread === undefined) {
+    throw conflict(`thread ${JSON.stringify(draft.threadId)} is being made or deleted; try again in a moment`);
   }
-  const made = await lockThread(database, threadId); // by another admission, which has committed by now
-  if (made !== undefined) return { thread: made, isNew: false };
-  throw conflict(`thread ${JSON.stringify(draft.threadId)} is being made or deleted; try again in a moment`);
+  return { metadataText: JSON.stringify(thread.metadata), reserved: false, claims: 0, ...thread };
 }
 
 /** Without the payloads, which a decision has no use for. */
@@ -146,7 +131,6 @@ async function listInFlight(database: Database, threadId: string): Promise<reado
 
 /** Of one caller's runs, on whatever thread. */
 async function requireRoom(database: Database, { owner, inFlight, pending }: OwnerLimits): Promise<void> {
-  await takeRight(database, `runs of ${owner}`); // whoever else counts them waits until this run is one of them
   const rows = await database
     .selectFrom("runs")
     .select((eb) => ["status", eb.fn.countAll<number>().as("count")])
@@ -191,18 +175,14 @@ interface Insertion {
 async function insertRun(database: Database, { run, thread, now, claim }: Insertion): Promise<Run> {
   const start = claim === null ? WAITING : { ...CLAIMED, firstClaim: thread.claims + 1 };
   const admitted = { ...run, ...start, createdAt: now, updatedAt: now } as const;
-  const moment = momentOf(database, now);
   await database
     .insertInto("runs")
     .values({
       ...toRow(admitted),
-      // By the database's clock runs of a thread are due in the order of their admissions, whichever process they came to.
-      ...(isPostgres(database) ? { run_after: momentAfter(moment, run.runAfter - now) } : {}),
       worker_id: claim?.workerId ?? null,
-      lease_until: claim === null ? null : momentAfter(moment, claim.leaseMs),
+      lease_until: claim === null ? null : now + claim.leaseMs,
       started_at: claim === null ? null : now,
       rolling_back: 0,
-      abandoned_at: null,
       owner: run.payload.user?.identity ?? null,
       thread_metadata_before: thread.metadataText,
       thread_updated_at_before: thread.updatedAt,

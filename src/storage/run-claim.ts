@@ -8,7 +8,7 @@
  */
 import { type RawBuilder, type SqlBool, sql } from "kysely";
 import type { Run } from "../core/model.js";
-import { type Database, isPostgres, lockedUnlessHeld, type Moment, momentAfter, momentOf } from "./database.js";
+import type { Database } from "./database.js";
 import { RUN_COLUMNS, toRun } from "./run-rows.js";
 
 interface Claim {
@@ -17,76 +17,33 @@ interface Claim {
   readonly now: number;
 }
 
-/**
- * One statement. On PostgreSQL it takes the run's thread as well: threads that another transaction has are passed over.
- * Throws a unique violation when another process took a run of the same thread at this moment, and finds nothing when it
- * ended that run, or when runs of the thread were claimed since the statement began to look.
- */
-export async function claimNext(database: Database, claim: Claim): Promise<Run | undefined> {
-  const moment = momentOf(database, claim.now);
-  const row = await (isPostgres(database) ? claimOnPostgres : claimOnSqlite)(database, claim, moment);
+/** One statement. Throws a unique violation when another process took a run of the same thread at this moment. */
+export async function claimNext(database: Database, { workerId, leaseMs, now }: Claim): Promise<Run | undefined> {
+  const row = await database
+    .updateTable("runs")
+    .set((eb) => ({
+      status: "running",
+      attempt: eb("attempt", "+", 1),
+      fence: eb("fence", "+", 1),
+      first_claim: FIRST_CLAIM,
+      started_at: eb.fn.coalesce("started_at", eb.val(now)),
+      worker_id: workerId,
+      lease_until: now + leaseMs,
+      updated_at: now,
+    }))
+    .where("seq", "=", ({ selectFrom }) =>
+      selectFrom("runs as r")
+        .select("r.seq")
+        .where("r.run_after", "<=", now)
+        .where(NEXT_OF_FREE_THREAD)
+        .orderBy("r.run_after")
+        .orderBy("r.seq")
+        .limit(1),
+    )
+    .returning(RUN_COLUMNS)
+    .executeTakeFirst();
   return row === undefined ? undefined : toRun(row);
 }
-
-function claimOnSqlite(database: Database, claim: Claim, moment: Moment) {
-  const claims = sql<number>`(select t.claims from threads t where t.thread_id = runs.thread_id)`;
-  return database
-    .updateTable("runs")
-    .set(claimed(claim, moment, claims))
-    .where("seq", "=", nextDue(database, moment).select("r.seq"))
-    .returning(RUN_COLUMNS)
-    .executeTakeFirst();
-}
-
-/** What it says of the thread was looked at once more when the thread was taken: somebody may have changed it. */
-function claimOnPostgres(database: Database, claim: Claim, moment: Moment) {
-  return database
-    .with("next", () =>
-      lockedUnlessHeld(nextDue(database, moment).innerJoin("threads as t", "t.thread_id", "r.thread_id"), "t")
-        .where("t.reserved_by", "is", null)
-        .where("t.deleting", "=", 0)
-        .select(["r.seq as next_seq", "t.claims as claims_when_taken"]),
-    )
-    .updateTable("runs")
-    .from("next")
-    .set(claimed(claim, moment, sql<number>`claims_when_taken`))
-    .whereRef("seq", "=", "next_seq")
-    .where("status", "=", "pending")
-    .where(NONE_CLAIMED_MEANWHILE)
-    .returning(RUN_COLUMNS)
-    .executeTakeFirst();
-}
-
-function nextDue(database: Database, moment: Moment) {
-  return database
-    .selectFrom("runs as r")
-    .where("r.run_after", "<=", moment)
-    .where(NEXT_OF_FREE_THREAD)
-    .orderBy("r.run_after")
-    .orderBy("r.seq")
-    .limit(1);
-}
-
-/** `claims`: how many claims the thread has counted; a trigger adds this one afterwards. */
-function claimed({ workerId, leaseMs, now }: Claim, moment: Moment, claims: RawBuilder<number>) {
-  return {
-    status: "running",
-    attempt: sql<number>`attempt + 1`,
-    fence: sql<number>`fence + 1`,
-    first_claim: sql<number>`coalesce(first_claim, ${claims} + 1)`,
-    started_at: sql<number>`coalesce(started_at, ${now})`,
-    worker_id: workerId,
-    lease_until: momentAfter(moment, leaseMs),
-    updated_at: now,
-  } as const;
-}
-
-/**
- * On PostgreSQL a statement sees the runs as they were when it began. Where the thread has counted a claim by the time that
- * it is taken, another run may have come before this one, or may have its number.
- */
-const NONE_CLAIMED_MEANWHILE: RawBuilder<SqlBool> = sql<SqlBool>`claims_when_taken =
-  (select t.claims from threads t where t.thread_id = runs.thread_id)`;
 
 /** When the next run that only waits for its time becomes due, epoch milliseconds. */
 export async function nextDueAt(database: Database): Promise<number | undefined> {
@@ -100,6 +57,10 @@ export async function nextDueAt(database: Database): Promise<number | undefined>
     .executeTakeFirst();
   return next?.run_after;
 }
+
+/** Read before the trigger counts this claim. */
+const FIRST_CLAIM: RawBuilder<number> = sql<number>`coalesce(first_claim,
+  (select t.claims + 1 from threads t where t.thread_id = runs.thread_id))`;
 
 /**
  * Run `r` waits, nothing of its thread runs or comes before it, and the thread is neither reserved nor being deleted.

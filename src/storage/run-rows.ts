@@ -36,7 +36,6 @@ export const BRIEF_COLUMNS = [
   "attempt",
   "fence",
   "run_after",
-  "cancel_action",
   "temporary",
   "webhook",
 ] as const;
@@ -87,7 +86,6 @@ export function toBriefRun(row: BriefRow): BriefRun {
     attempt: row.attempt,
     fence: row.fence,
     runAfter: row.run_after,
-    cancelAction: row.cancel_action,
     payload: { temporary: row.temporary === 1, ...(row.webhook === null ? {} : { webhook: row.webhook }) },
   };
 }

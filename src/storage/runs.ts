@@ -19,16 +19,7 @@ import { inOrder, requirePageFits } from "../core/page.js";
 import { EVERYTHING, type Scope } from "../core/scope.js";
 import type { CommitGroup } from "./commit-group.js";
 import { nameRun, takeTick } from "./cron-ticks.js";
-import {
-  bytesOf,
-  type Database,
-  isUniqueViolation,
-  locked,
-  momentAfter,
-  momentOf,
-  type Schema,
-  takeThread,
-} from "./database.js";
+import { bytesOf, type Database, isUniqueViolation, locked, type Schema } from "./database.js";
 import { admit } from "./run-admission.js";
 import { cancelInFlightRun } from "./run-cancel.js";
 import { claimNext, nextDueAt } from "./run-claim.js";
@@ -100,7 +91,6 @@ export class SqlRunStore implements RunStore {
   async fire(tick: CronTick, request: AdmitRequest): Promise<AdmitResult | undefined> {
     const now = this.clock.now();
     return this.commits.run(async (transaction) => {
-      await takeThread(transaction, request.threadId);
       if ((await takeTick(transaction, tick)) !== "taken") return undefined;
       const admitted = await admit(transaction, request, { now, scope: this.scope });
       await nameRun(transaction, tick, admitted.run.runId);
@@ -125,7 +115,7 @@ export class SqlRunStore implements RunStore {
   ): Promise<{ readonly held: boolean; readonly cancel: CancelAction | null }> {
     const renewed = await this.database
       .updateTable("runs")
-      .set({ lease_until: momentAfter(momentOf(this.database, this.clock.now()), leaseMs) })
+      .set({ lease_until: this.clock.now() + leaseMs })
       .where((eb) => isHeld(eb, lease))
       .returning("cancel_action")
       .executeTakeFirst();
@@ -135,7 +125,6 @@ export class SqlRunStore implements RunStore {
   async finish(lease: Lease, outcome: RunOutcome): Promise<boolean> {
     const now = this.clock.now();
     return this.commits.run(async (transaction) => {
-      await takeThread(transaction, lease.threadId);
       const ended = await transaction
         .updateTable("runs")
         .set({
@@ -159,23 +148,19 @@ export class SqlRunStore implements RunStore {
   }
 
   async release(lease: Lease): Promise<boolean> {
-    const now = this.clock.now();
-    return this.commits.run(async (transaction) => {
-      await takeThread(transaction, lease.threadId);
-      const released = await transaction
-        .updateTable("runs")
-        .set((eb) => ({
-          status: "pending", // still in flight: the thread stays as it is
-          attempt: eb("attempt", "-", 1),
-          worker_id: null,
-          lease_until: null,
-          updated_at: now,
-        }))
-        .where((eb) => isHeld(eb, lease))
-        .where("rolling_back", "=", 0)
-        .executeTakeFirst();
-      return released.numUpdatedRows > 0n;
-    });
+    const released = await this.database
+      .updateTable("runs")
+      .set((eb) => ({
+        status: "pending", // still in flight: the thread stays as it is
+        attempt: eb("attempt", "-", 1),
+        worker_id: null,
+        lease_until: null,
+        updated_at: this.clock.now(),
+      }))
+      .where((eb) => isHeld(eb, lease))
+      .where("rolling_back", "=", 0)
+      .executeTakeFirst();
+    return released.numUpdatedRows > 0n;
   }
 
   async requestCancel(
@@ -185,9 +170,6 @@ export class SqlRunStore implements RunStore {
   ): Promise<"ended" | "requested" | "already" | "finished" | "missing"> {
     const now = this.clock.now();
     return this.commits.run(async (transaction) => {
-      const holder = threadId ?? (await threadOf(transaction, runId));
-      if (holder === undefined) return "missing";
-      await takeThread(transaction, holder);
       const run = await locked(
         transaction
           .selectFrom("runs")
@@ -243,7 +225,6 @@ export class SqlRunStore implements RunStore {
       query.maxBytes,
     );
     const seqs = found.map(({ seq }) => seq);
-    if (seqs.length === 0) return { rows: [], total };
     const rows = await this.database
       .selectFrom("runs")
       .select(["seq", ...LISTED_COLUMNS])
@@ -313,7 +294,7 @@ export class SqlRunStore implements RunStore {
   async markRollingBack(lease: Lease): Promise<boolean> {
     const marked = await this.database
       .updateTable("runs")
-      .set({ rolling_back: 1, updated_at: this.clock.now() }) // the run's row alone: nobody waits for another one
+      .set({ rolling_back: 1, updated_at: this.clock.now() })
       .where((eb) => isHeld(eb, lease))
       .executeTakeFirst();
     return marked.numUpdatedRows > 0n;
@@ -322,7 +303,6 @@ export class SqlRunStore implements RunStore {
   async removeRolledBack(run: { readonly runId: string; readonly threadId: string }): Promise<void> {
     const now = this.clock.now();
     await this.commits.run(async (transaction) => {
-      await takeThread(transaction, run.threadId);
       const marked = await locked(
         transaction
           .selectFrom("runs")
@@ -337,7 +317,6 @@ export class SqlRunStore implements RunStore {
 
   async remove(threadId: string, runId: string): Promise<boolean> {
     return this.commits.run(async (transaction) => {
-      await takeThread(transaction, threadId);
       const found = await transaction
         .selectFrom("runs")
         .select("run_id")
@@ -351,75 +330,15 @@ export class SqlRunStore implements RunStore {
     return nextDueAt(this.database);
   }
 
-  async takeRollbacks(workerId: string, leaseMs: number): Promise<readonly BriefRun[]> {
-    const moment = momentOf(this.database, this.clock.now());
-    return this.commits.run(async (transaction) => {
-      const rows = await transaction
-        .updateTable("runs")
-        .set({ worker_id: workerId, lease_until: momentAfter(moment, leaseMs) })
-        .where(RUNNING)
-        .where("rolling_back", "=", 1)
-        .where("lease_until", "<=", moment)
-        .returning(BRIEF_COLUMNS)
-        .execute();
-      return rows.map(toBriefRun);
-    });
-  }
-
   async recoverOrphans(): Promise<readonly BriefRun[]> {
-    const rows = await this.orphaned(this.database).returning(BRIEF_COLUMNS).execute();
-    return rows.map(toBriefRun);
-  }
-
-  async recoverExpired(): Promise<readonly BriefRun[]> {
-    return this.commits.run(async (transaction) => {
-      const rows = await this.orphaned(transaction)
-        .where("lease_until", "<=", momentOf(transaction, this.clock.now())) // a renewal that comes first wins, one that comes later finds it lost
-        .returning(BRIEF_COLUMNS)
-        .execute();
-      return rows.map(toBriefRun);
-    });
-  }
-
-  private orphaned(database: Database) {
-    return database
+    const rows = await this.database
       .updateTable("runs")
       .set({ status: "pending", worker_id: null, lease_until: null, updated_at: this.clock.now() })
       .where(RUNNING)
-      .where("rolling_back", "=", 0); // they keep their thread until `removeRolledBack`
-  }
-
-  async abandon(runId: string): Promise<void> {
-    await this.database
-      .updateTable("runs")
-      .set({ abandoned_at: this.clock.now() })
-      .where("run_id", "=", runId)
-      .where(IN_FLIGHT)
+      .where("rolling_back", "=", 0) // they keep their thread until `removeRolledBack`
+      .returning(BRIEF_COLUMNS)
       .execute();
-  }
-
-  async reclaimAbandoned(runIds: readonly string[]): Promise<readonly string[]> {
-    if (runIds.length === 0) return [];
-    return this.commits.run(async (transaction) => {
-      const rows = await transaction
-        .updateTable("runs")
-        .set({ abandoned_at: null })
-        .where("run_id", "in", runIds)
-        .where("abandoned_at", "is not", null)
-        .returning("run_id")
-        .execute();
-      return rows.map((row) => row.run_id);
-    });
-  }
-
-  async listAbandoned(forMs: number): Promise<readonly string[]> {
-    const rows = await this.database
-      .selectFrom("runs")
-      .select("run_id")
-      .where(IN_FLIGHT)
-      .where("abandoned_at", "<=", this.clock.now() - forMs)
-      .execute();
-    return rows.map((row) => row.run_id);
+    return rows.map(toBriefRun);
   }
 
   async countPending(): Promise<number> {
@@ -443,11 +362,6 @@ export async function latestTransition(database: Database): Promise<number> {
     .where(IN_FLIGHT)
     .executeTakeFirstOrThrow();
   return at ?? 0;
-}
-
-async function threadOf(database: Database, runId: string): Promise<string | undefined> {
-  const run = await database.selectFrom("runs").select("thread_id").where("run_id", "=", runId).executeTakeFirst();
-  return run?.thread_id;
 }
 
 /** Literals, as in the partial indexes `one_running` and `runs_claimable`. */

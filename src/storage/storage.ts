@@ -24,9 +24,7 @@ import type {
   ThreadTtl,
 } from "../core/model.js";
 import type { Scope } from "../core/scope.js";
-
-/** At once where storage lies in this process; a promise where a server is asked. */
-export type Awaitable<T> = T | Promise<T>;
+import type { CheckpointWrite } from "./checkpoint-tables.js";
 
 export interface Page<T> {
   readonly rows: readonly T[];
@@ -113,13 +111,10 @@ export interface Scoped<Store> {
 export interface ThreadStore extends Scoped<ThreadStore> {
   /** undefined when the id is taken, be it by a thread out of sight. */
   create(thread: NewThread): Promise<Thread | undefined>;
-  /**
-   * Creates a thread, its id a new one, that nobody sees until `reveal`: to a start, and to everybody when the reservation is
-   * over, it is one whose deletion has begun.
-   */
-  prepare(thread: NewThread, reservation: Reservation): Promise<void>;
-  /** Shows a prepared thread with its state, if it has one, and releases it. False when the reservation was over. */
-  reveal(threadId: string, owner: string, projection: ThreadProjection | null): Promise<boolean>;
+  /** Creates a thread, its id a new one, that nobody sees until `reveal`: to a start it is one whose deletion has begun. */
+  prepare(thread: NewThread): Promise<void>;
+  /** Shows a prepared thread with its state, if it has one. */
+  reveal(threadId: string, projection: ThreadProjection | null): Promise<void>;
   get(threadId: string): Promise<ThreadWithValues | undefined>;
   /** The same without its values, which may be long. */
   find(threadId: string): Promise<Thread | undefined>;
@@ -151,23 +146,12 @@ export interface ThreadStore extends Scoped<ThreadStore> {
    * Takes the thread for a write outside of runs; until released no run of it starts. `busy` while a run is in flight,
    * `missing` when there is no such thread.
    */
-  reserve(threadId: string, reservation: Reservation): Promise<"reserved" | "busy" | "missing">;
-  /** Begins the time of the reservation anew; false when it is another's, or nobody's. */
-  renewReservation(threadId: string, reservation: Reservation): Promise<boolean>;
+  reserve(threadId: string, owner: string): Promise<"reserved" | "busy" | "missing">;
   release(threadId: string, owner: string): Promise<void>;
-  /** What is reserved: to a process that is alone, by processes that died. */
+  /** At start: what processes that died had reserved. */
   listReserved(): Promise<readonly { readonly threadId: string; readonly owner: string }[]>;
-  /** Makes the caller the owner of up to `limit` reservations that are over; returns their threads. */
-  takeReserved(reservation: Reservation, limit: number): Promise<readonly string[]>;
-  /**
-   * Mirrors the root state after a write outside of runs; recomputes the status; stamps `state_updated_at`. False, and nothing
-   * changed, when the thread is not reserved by `owner`, if one is given.
-   */
-  saveProjection(
-    threadId: string,
-    projection: ThreadProjection,
-    options?: { readonly graphId?: string; readonly owner?: string },
-  ): Promise<boolean>;
+  /** Mirrors the root state after a write outside of runs; recomputes the status; stamps `state_updated_at`. */
+  saveProjection(threadId: string, projection: ThreadProjection, graphId?: string): Promise<void>;
   /** The same where the thread shows anything else; one that shows this already keeps the error of its last run. */
   catchUp(threadId: string, projection: ThreadProjection): Promise<void>;
   /** Durable intent: from here on the thread is gone for everybody but the deletion itself, and so are its crons and webhooks. */
@@ -179,34 +163,20 @@ export interface ThreadStore extends Scoped<ThreadStore> {
   /** Up to `limit` threads whose ttl says `keep_latest` and is over. */
   listOutgrown(limit: number): Promise<readonly string[]>;
   /**
-   * Calls `prune` with the transaction that does all this, and begins the ttl anew, if it says `keep_latest` and still is over; false otherwise. No run of the
+   * Calls `prune` and begins the ttl anew, if it says `keep_latest` and still is over; false otherwise. No run of the
    * thread is admitted or claimed meanwhile.
    */
-  pruneOutgrown(threadId: string, prune: (transaction: StoreTransaction) => Awaitable<void>): Promise<boolean>;
+  pruneOutgrown(threadId: string, prune: () => void): Promise<boolean>;
   /** Deletes the row and all that hangs on it in this database. */
   remove(threadId: string): Promise<void>;
-  /** Threads that are being deleted, or made as copies: to a process that is alone, what a crash interrupted. */
+  /** Threads whose deletion a crash interrupted. */
   listDeleting(): Promise<readonly string[]>;
-  /** Those of them that nobody is known to be at work with: half a copy, or a deletion, be it one that goes on somewhere. */
-  listHalfDeleted(): Promise<readonly string[]>;
-  /** Makes the caller the one who finishes the deletion; false when somebody else is at work with the thread. */
-  takeHalfDeleted(threadId: string, reservation: Reservation): Promise<boolean>;
-}
-
-/** Somebody's right to a thread: `leaseMs` from now, unless it is renewed, others may take it. */
-export interface Reservation {
-  /** Nobody else's word. */
-  readonly owner: string;
-  readonly leaseMs: number;
 }
 
 /** Which threads change: hints, which may come for nothing, and before the change can be read by others. */
 export interface ThreadChanges {
-  /**
-   * Calls `listener`, which must not throw, for each, and `onDoubt` when some may have been missed; the returned function
-   * stops it.
-   */
-  on(listener: (threadId: string) => void, onDoubt?: () => void): () => void;
+  /** Calls `listener`, which must not throw, for each; the returned function stops it. */
+  on(listener: (threadId: string) => void): () => void;
 }
 
 // ---- runs
@@ -227,7 +197,7 @@ export interface InFlightRun {
 
 /** A run without what may be large: of its payload only whether its thread was made for it, and its webhook. */
 export interface BriefRun
-  extends Pick<Run, "threadId" | "assistantId" | "attempt" | "fence" | "runAfter" | "cancelAction">,
+  extends Pick<Run, "threadId" | "assistantId" | "attempt" | "fence" | "runAfter">,
     InFlightRun {
   readonly payload: Pick<Run["payload"], "temporary" | "webhook">;
 }
@@ -351,8 +321,6 @@ export interface RunStore extends Scoped<RunStore> {
   listInFlight(filter: { readonly threadId?: string; readonly status?: RunStatus }): Promise<readonly BriefRun[]>;
   /** Runs whose rollback began: their checkpoints must go, then `removeRolledBack`. */
   listRollingBack(): Promise<readonly BriefRun[]>;
-  /** Those of them whose lease is over, which from now on is this worker's. */
-  takeRollbacks(workerId: string, leaseMs: number): Promise<readonly BriefRun[]>;
   /** Marks a running run as being rolled back: durable before its first checkpoint is deleted. */
   markRollingBack(lease: Lease): Promise<boolean>;
   /**
@@ -364,21 +332,10 @@ export interface RunStore extends Scoped<RunStore> {
   remove(threadId: string, runId: string): Promise<boolean>;
   /** When the next pending run becomes due, epoch milliseconds. */
   nextDueAt(): Promise<number | undefined>;
-  /**
-   * At the start of a process that is alone: runs left `running` by a dead one go back to pending, their attempt spent.
-   * Returns them.
-   */
+  /** At start: runs left `running` by a dead process go back to pending, their attempt spent. Returns them. */
   recoverOrphans(): Promise<readonly BriefRun[]>;
-  /** The same for those whose lease is over by the store's clock: whoever held one has lost it. */
-  recoverExpired(): Promise<readonly BriefRun[]>;
   /** How many runs wait, delayed ones included. */
   countPending(): Promise<number>;
-  /** Writes down that a run in flight is to stop unless somebody reads it. */
-  abandon(runId: string): Promise<void>;
-  /** Of these runs, which somebody reads: those that were abandoned, and are no more. */
-  reclaimAbandoned(runIds: readonly string[]): Promise<readonly string[]>;
-  /** Runs in flight that have been abandoned for so long. */
-  listAbandoned(forMs: number): Promise<readonly string[]>;
 }
 
 // ---- webhooks
@@ -499,15 +456,8 @@ export interface AssistantStore extends Scoped<AssistantStore> {
   /** Version 1; undefined when the id is taken. */
   create(assistant: NewAssistant): Promise<Assistant | undefined>;
   get(assistantId: string): Promise<Assistant | undefined>;
-  /**
-   * A new version with `change` applied becomes current; metadata is merged shallowly. undefined, and no version, when
-   * `ofVersion` is given and not the current one.
-   */
-  patch(
-    assistantId: string,
-    change: Partial<Omit<NewAssistant, "assistantId">>,
-    options?: { readonly ofVersion?: number },
-  ): Promise<Assistant | undefined>;
+  /** A new version with `change` applied becomes current; metadata is merged shallowly. */
+  patch(assistantId: string, change: Partial<Omit<NewAssistant, "assistantId">>): Promise<Assistant | undefined>;
   remove(assistantId: string): Promise<boolean>;
   search(filter: AssistantFilter, page: PageQuery<(typeof ASSISTANT_SORT_COLUMNS)[number]>): Promise<Page<Assistant>>;
   count(filter: AssistantFilter): Promise<number>;
@@ -546,8 +496,6 @@ export interface ApiKeyStore {
   list(): Promise<readonly ApiKey[]>;
   /** False for a key that is revoked already, or never was. */
   revoke(keyId: string): Promise<boolean>;
-  /** Leaves nothing of it. */
-  remove(keyId: string): Promise<void>;
 }
 
 // ---- crons
@@ -591,7 +539,7 @@ export interface CronStore extends Scoped<CronStore> {
   /** What a column has no value for comes last in either order. */
   search(filter: CronFilter, page: PageQuery<(typeof CRON_SORT_COLUMNS)[number]>): Promise<Page<Cron>>;
   count(filter: CronFilter): Promise<number>;
-  /** Up to `limit` crons that are due at `now`, or by the clock of a database that several processes share, those that have waited longest first, going on behind `after`. */
+  /** Up to `limit` crons that are due at `now`, those that have waited longest first, going on behind `after`. */
   listDue(now: number, after: DueCron | null, limit: number): Promise<readonly DueCron[]>;
   /** When the next one is due. */
   nextDueAt(): Promise<number | undefined>;
@@ -602,18 +550,6 @@ export interface CronStore extends Scoped<CronStore> {
 export type DueCron = Pick<Cron, "cronId"> & { readonly nextRunAt: number };
 
 // ---- checkpoints
-
-/** A run as one claim of it has it. On a shared database whoever writes for it still has that claim, or nothing is written. */
-export type ClaimedRun = Pick<Lease, "threadId" | "runId" | "fence">;
-
-/** What keeps the runs of a thread away while somebody else writes to it. */
-export type ThreadHold =
-  | { readonly kind: "reservation"; readonly owner: string }
-  /** A transaction of the thread store that has locked the thread's row: what is written is a part of it where it can be. */
-  | { readonly kind: "transaction"; readonly transaction: StoreTransaction };
-
-/** Means something to the driver that began it. */
-export type StoreTransaction = object;
 
 /** A saver for one execution: stamps its run id on everything and refuses writes once closed. */
 export interface RunSaver {
@@ -652,51 +588,41 @@ export interface CheckpointSizes {
   readonly writes: Size;
 }
 
-/** Each method that changes something is one transaction. */
 export interface Checkpoints {
   /**
    * For one execution. With durability `sync` a write returns when it is stored; otherwise it may return when it is on its
    * way, in order, so that a graph never waits for it. `kit` names the message classes that stored messages come back as. */
-  forRun(run: ClaimedRun & { readonly durability?: Durability }, kit: MessageKit): RunSaver;
-  /**
-   * For reading state and for writes outside of runs, under the `reservation` of the thread. They are refused once `signal`
-   * is aborted, with its reason.
-   */
-  saver(
+  forRun(
+    run: { readonly threadId: string; readonly runId: string; readonly durability?: Durability },
     kit: MessageKit,
-    options?: { readonly signal?: AbortSignal | undefined; readonly reservation?: string | undefined },
-  ): BaseCheckpointSaver;
+  ): RunSaver;
+  /** For reading state and for writes outside of runs, which are refused once `signal` is aborted, with its reason. */
+  saver(kit: MessageKit, signal?: AbortSignal): BaseCheckpointSaver;
+  /** Does, at once, what a saver on another thread asks for. */
+  write(write: CheckpointWrite): void;
   /** Whether there is such a checkpoint, without reading it. */
-  has(threadId: string, checkpointNs: string, checkpointId: string): Awaitable<boolean>;
+  has(threadId: string, checkpointNs: string, checkpointId: string): boolean;
   /** Whether the newest state of the thread was written outside of runs; false for a thread without any. */
-  isHeadOutsideRuns(threadId: string): Awaitable<boolean>;
+  isHeadOutsideRuns(threadId: string): boolean;
   /** What was persisted of this run (recovery rule). */
-  leftBy(threadId: string, runId: string): Awaitable<Leftover>;
+  leftBy(threadId: string, runId: string): Leftover;
   /**
    * Drops the newest checkpoint of the run in each subgraph that is under way, and in the root if `root` or it is a fork,
    * when nothing was built upon it: driven again, the graph makes it anew from what was stored before, and stops where it
    * would have stopped (recovery rule).
    */
-  stepBack(run: ClaimedRun, options: { readonly root: boolean }): Awaitable<void>;
-  /** What was written for the run; for a claim of it, or because it is being rolled back. */
-  deleteRun(run: ClaimedRun): Awaitable<void>;
-  /** Of a thread whose deletion has begun. */
-  deleteThread(threadId: string): Awaitable<void>;
-  /** Copies every checkpoint and write of `from`, which is held, to `to`, which is being prepared. */
-  copyThread(threads: {
-    readonly from: string;
-    readonly to: string;
-    readonly hold: ThreadHold;
-    /** Who has the reservation of `to`. */
-    readonly preparedBy: string;
-  }): Awaitable<void>;
+  stepBack(threadId: string, runId: string, options: { readonly root: boolean }): void;
+  deleteRun(threadId: string, runId: string): void;
+  deleteThread(threadId: string): void;
+  /** Copies every checkpoint and write of `from` to the new thread `to`. */
+  copyThread(from: string, to: string): void;
   /** Keeps the newest checkpoint of each namespace that the head still refers to. */
-  pruneToLatest(threadId: string, hold: ThreadHold): Awaitable<void>;
+  pruneToLatest(threadId: string): void;
   /** What is stored of the thread; others get their turn while it is counted. */
   sizesOf(threadId: string): Promise<CheckpointSizes>;
   /** Returns when everything written so far survives a power failure. */
-  sync(): Awaitable<void>;
-  /** Throws, or rejects with, `unavailable`, saying why, while nothing can be written. */
-  requireWritable(): Awaitable<void>;
-  close(): Awaitable<void>;
+  sync(): void;
+  /** Throws `unavailable`, saying why, while the file cannot be written. */
+  requireWritable(): void;
+  close(): void;
 }

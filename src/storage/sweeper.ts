@@ -1,4 +1,4 @@
-/** Sees to what has expired now and then. It may be late, and a failure only logs: the next sweep tries again. */
+/** Deletes what has expired now and then. Nobody counts on it, so it may be late, and a failure only logs. */
 import type { Clock } from "../core/clock.js";
 import type { Log } from "../core/log.js";
 
@@ -8,11 +8,9 @@ export interface SweeperDeps {
   readonly intervalMs: number;
   /** How long others have the database to themselves before a sweep that left something is followed by the next. */
   readonly pauseMs?: number;
-  /** From 0 to 1: sweeps of replicas that started together come apart. Without it every sweep is on time. */
-  readonly jitter?: () => number;
   /** For the log, in the plural. */
   readonly what: string;
-  /** Sees to some of it; tells how much, and whether there may be more. */
+  /** Deletes some of it; tells whether there may be more. */
   readonly sweep: () => Promise<{ readonly deleted: number; readonly more: boolean }>;
 }
 
@@ -22,15 +20,10 @@ export interface Sweeper {
 }
 
 /** Sweeps first after one interval. A sweep that leaves something is followed by the next soon. */
-export function startSweeper({ clock, log, intervalMs, pauseMs = 0, jitter, what, sweep }: SweeperDeps): Sweeper {
+export function startSweeper({ clock, log, intervalMs, pauseMs = 0, what, sweep }: SweeperDeps): Sweeper {
   let stopped = false;
   let running = Promise.resolve();
-  let forget = sweepAfter(nextInterval());
-
-  /** Between half of the interval and half as much again. */
-  function nextInterval(): number {
-    return jitter === undefined ? intervalMs : intervalMs * (0.5 + jitter());
-  }
+  let forget = sweepAfter(intervalMs);
 
   function sweepAfter(delayMs: number): () => void {
     return clock.after(delayMs, () => {
@@ -47,7 +40,7 @@ export function startSweeper({ clock, log, intervalMs, pauseMs = 0, jitter, what
     } catch (err) {
       log.error({ err }, `sweep of expired ${what} failed`);
     }
-    if (!stopped) forget = sweepAfter(more ? pauseMs : nextInterval());
+    if (!stopped) forget = sweepAfter(more ? pauseMs : intervalMs);
   }
 
   return {

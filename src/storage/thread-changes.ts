@@ -14,7 +14,7 @@ export function watchThreads(connection: SqliteDatabase): ThreadChanges {
     for (const listener of listeners) listener(String(threadId));
     return null;
   });
-  const triggers = { INSERT: "NEW", [`UPDATE OF ${SHOWN_COLUMNS.join(", ")}`]: "NEW", DELETE: "OLD" };
+  const triggers = { INSERT: "NEW", [`UPDATE OF ${SHOWN.join(", ")}`]: "NEW", DELETE: "OLD" };
   for (const [index, [event, row]] of Object.entries(triggers).entries()) {
     connection.exec(`CREATE TEMP TRIGGER thread_changed_${index} AFTER ${event} ON main.threads BEGIN
       SELECT thread_changed(${row}.thread_id); END`);
@@ -28,13 +28,4 @@ export function watchThreads(connection: SqliteDatabase): ThreadChanges {
 }
 
 /** The columns that searches show or ask for. The state changes with `state_updated_at`. */
-export const SHOWN_COLUMNS = [
-  "updated_at",
-  "state_updated_at",
-  "metadata",
-  "config",
-  "status",
-  "interrupts",
-  "error",
-  "deleting",
-];
+const SHOWN = ["updated_at", "state_updated_at", "metadata", "config", "status", "interrupts", "error", "deleting"];

@@ -5,11 +5,11 @@
  * walks the threads in the order that is asked for until the page is full. States are read only where no index decides,
  * and only so many.
  */
-import { type OrderByItemBuilder, type RawBuilder, type SqlBool, sql } from "kysely";
+import { type RawBuilder, type SqlBool, sql } from "kysely";
 import { invalid } from "../core/errors.js";
 import { inOrder, requirePageFits } from "../core/page.js";
 import type { Scope } from "../core/scope.js";
-import { bytesOf, type Database, wordIndexOf } from "./database.js";
+import { bytesOf, type Database } from "./database.js";
 import type {
   Page,
   PageQuery,
@@ -38,7 +38,7 @@ export class ThreadFinder implements Pick<ThreadStore, "search" | "searchAfter" 
     page: PageQuery<SortColumn>,
     options: { readonly withValues: boolean },
   ): Promise<Page<ThreadWithValues>> {
-    const conjuncts = await this.bounded(this.conjunctsOf(filter));
+    const conjuncts = await this.bounded(conjunctsOf(filter, this.scope));
     const total = await this.countAll(conjuncts);
     if (total <= page.offset) return { rows: [], total };
     const found = await this.find(conjuncts, { ...page, ...options, after: null });
@@ -50,7 +50,7 @@ export class ThreadFinder implements Pick<ThreadStore, "search" | "searchAfter" 
     page: Omit<PageQuery<SortColumn>, "offset"> & { readonly after: ThreadPosition | null },
     options: { readonly withValues: boolean },
   ): Promise<{ readonly rows: readonly ThreadWithValues[]; readonly next: ThreadPosition | null }> {
-    const conjuncts = await this.bounded(this.conjunctsOf(filter));
+    const conjuncts = await this.bounded(conjunctsOf(filter, this.scope));
     const found = await this.find(conjuncts, { ...page, ...options, offset: 0, limit: page.limit + 1 });
     const shown = found.slice(0, page.limit);
     const last = shown.at(-1);
@@ -63,18 +63,14 @@ export class ThreadFinder implements Pick<ThreadStore, "search" | "searchAfter" 
     const rows = await this.database
       .selectFrom("threads")
       .select("threads.thread_id")
-      .where(await this.start(await this.bounded(this.conjunctsOf(filter))))
+      .where(await this.start(await this.bounded(conjunctsOf(filter, this.scope))))
       .limit(limit)
       .execute();
     return rows.map((row) => row.thread_id);
   }
 
   async count(filter: ThreadFilter): Promise<number> {
-    return this.countAll(await this.bounded(this.conjunctsOf(filter)));
-  }
-
-  private conjunctsOf(filter: ThreadFilter): readonly Conjunct[] {
-    return conjunctsOf(filter, { scope: this.scope, wordIndex: wordIndexOf(this.database) });
+    return this.countAll(await this.bounded(conjunctsOf(filter, this.scope)));
   }
 
   /** From the indexes alone where nothing but one term, or nothing at all, is asked for. */
@@ -106,7 +102,7 @@ export class ThreadFinder implements Pick<ThreadStore, "search" | "searchAfter" 
       .select(["threads.thread_id", `threads.${sortBy} as value`, bytesOf(texts).as("bytes")])
       .where(await this.start(conjuncts))
       .$if(after !== null, (query) => query.where(isBehind({ sortBy, sortOrder }, after)))
-      .orderBy(`threads.${sortBy}`, (order) => inOrderOf(order, { sortBy, sortOrder }))
+      .orderBy(`threads.${sortBy}`, sortOrder)
       .$if(sortBy !== "thread_id", (query) => query.orderBy("threads.thread_id", sortOrder))
       .limit(limit)
       .offset(offset)
@@ -160,9 +156,7 @@ export class ThreadFinder implements Pick<ThreadStore, "search" | "searchAfter" 
   /** How many threads there are in a source, counted a little beyond what is few. */
   private async sizeOf(source: ThreadSource): Promise<number> {
     const some = source.rows(FEW + 1);
-    const counted = await sql<{ size: number }>`select count(*) as size from (${some}) as counted`.execute(
-      this.database,
-    );
+    const counted = await sql<{ size: number }>`select count(*) as size from (${some})`.execute(this.database);
     return counted.rows[0]?.size ?? 0;
   }
 
@@ -210,15 +204,6 @@ const MAX_STATE_BYTES = 16 * 1_024 ** 2;
 
 /** The columns that may be long. */
 const THREAD_TEXTS = ["threads.metadata", "threads.config", "threads.interrupts", "threads.error"];
-
-/** A column without a value comes first, or, descending, last: said only where there may be none, since no index says so. */
-function inOrderOf(
-  order: OrderByItemBuilder,
-  { sortBy, sortOrder }: { readonly sortBy: SortColumn; readonly sortOrder: "asc" | "desc" },
-): OrderByItemBuilder {
-  if (sortOrder === "asc") return sortBy === "state_updated_at" ? order.asc().nullsFirst() : order.asc();
-  return sortBy === "state_updated_at" ? order.desc().nullsLast() : order.desc();
-}
 
 /** Behind a position in the order that is asked for; a column without a value comes first, or, descending, last. */
 function isBehind(

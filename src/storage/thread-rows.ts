@@ -13,8 +13,8 @@ import type {
   ThreadStatus,
   ThreadTtl,
 } from "../core/model.js";
-import { type Database, locked, momentAfter, momentOf, type Schema } from "./database.js";
-import type { NewThread, Reservation } from "./storage.js";
+import { type Database, locked, type Schema } from "./database.js";
+import type { NewThread } from "./storage.js";
 import { indexMetadata, indexValues } from "./thread-index.js";
 
 type ThreadRow = Selectable<Schema["threads"]>;
@@ -34,9 +34,7 @@ export const THREAD_COLUMNS = [
   "threads.expires_at",
 ] as const;
 
-export function toThread(
-  row: Omit<ThreadRow, "next" | "reserved_by" | "reserved_until" | "deleting" | "claims">,
-): Thread {
+export function toThread(row: Omit<ThreadRow, "next" | "reserved_by" | "deleting" | "claims">): Thread {
   return {
     threadId: row.thread_id,
     createdAt: row.created_at,
@@ -68,13 +66,13 @@ export function ttlColumns(ttl: NewThread["ttl"], now: number): TtlColumns {
 
 /** When the time of a thread that is used now is over; null for one without a ttl. A value for `expires_at`. */
 export function renewedExpiry(now: number): RawBuilder<number | null> {
-  return sql<number | null>`cast(floor(${now} + ttl_minutes * ${MINUTE_MS} + 0.5) as bigint)`;
+  return sql<number | null>`cast(round(${now} + ttl_minutes * ${MINUTE_MS}) as bigint)`;
 }
 
 /** undefined when the id is taken, be it by a thread that is being deleted. */
 export async function insertThread(
   database: Database,
-  thread: NewThread & { readonly copying?: Reservation },
+  thread: NewThread & { readonly deleting?: boolean },
   now: number,
 ): Promise<Thread | undefined> {
   const row: ThreadRow = {
@@ -89,15 +87,13 @@ export async function insertThread(
     next: "[]",
     error: null,
     ...ttlColumns(thread.ttl, now),
-    reserved_by: thread.copying?.owner ?? null,
-    reserved_until: 0,
-    deleting: thread.copying === undefined ? 0 : 1,
+    reserved_by: null,
+    deleting: thread.deleting === true ? 1 : 0,
     claims: 0,
   };
-  const until = thread.copying === undefined ? 0 : momentAfter(momentOf(database, now), thread.copying.leaseMs);
   const inserted = await database
     .insertInto("threads")
-    .values({ ...row, reserved_until: until })
+    .values(row)
     .onConflict((conflict) => conflict.column("thread_id").doNothing())
     .executeTakeFirst();
   if (inserted.numInsertedOrUpdatedRows !== 1n) return undefined;

@@ -3,13 +3,10 @@
  *
  * SQLite allows one writer, and two connections that write one file keep each other waiting inside the event loop. So the
  * main thread's connection is the only one that writes; what crosses is plain data, in the order in which it was asked.
- *
- * On PostgreSQL a thread asks only for items (`thread-storage-postgres.ts`).
  */
 import { BaseStore, type Operation, type OperationResults } from "@langchain/langgraph-checkpoint";
-import type { CheckpointKey, CheckpointWrite } from "./checkpoint-rows.js";
-import { prepareReads } from "./checkpoint-tables.js";
-import { createSqliteSavers, type SqliteCheckpoints } from "./checkpoints.js";
+import { type CheckpointKey, type CheckpointWrite, prepareReads } from "./checkpoint-tables.js";
+import { createSavers } from "./checkpoints.js";
 import { type IndexFields, type ItemOperation, parseItemOperation } from "./item-operation.js";
 import type { SqlStore } from "./items.js";
 import { openSqliteReader } from "./sqlite.js";
@@ -31,10 +28,6 @@ export interface ThreadStorage {
 
 /** The graph thread's side. `file`: the checkpoints, which the main thread has opened before; `fields`: its store's. */
 export function openThreadStorage(file: string, ask: AskStorage, fields: IndexFields): ThreadStorage {
-  return { checkpoints: openFile(file, ask), store: new ThreadStore(ask, fields) };
-}
-
-function openFile(file: string, ask: AskStorage): ThreadStorage["checkpoints"] {
   const connection = openSqliteReader(file);
   const reads = prepareReads(connection);
   /** Channels of checkpoints that are on their way: their children are made before they arrive. */
@@ -52,12 +45,15 @@ function openFile(file: string, ask: AskStorage): ThreadStorage["checkpoints"] {
     }
   }
 
-  return createSqliteSavers({
-    connection,
-    reads: { ...reads, channels: (key) => underWay.get(keyOf(key)) ?? reads.channels(key) },
-    write,
-    deleteThread: async (threadId) => void (await ask({ kind: "delete thread", threadId })),
-  });
+  return {
+    checkpoints: createSavers({
+      connection,
+      reads: { ...reads, channels: (key) => underWay.get(keyOf(key)) ?? reads.channels(key) },
+      write,
+      deleteThread: async (threadId) => void (await ask({ kind: "delete thread", threadId })),
+    }),
+    store: new ThreadStore(ask, fields),
+  };
 }
 
 /** Of its long values: their bytes are nobody else's. */
@@ -76,7 +72,7 @@ function keyOf({ threadId, checkpointNs, checkpointId }: CheckpointKey): string 
 }
 
 /** The long-term memory, reached from a graph thread. Operations are checked where their values still are what they are. */
-export class ThreadStore extends BaseStore {
+class ThreadStore extends BaseStore {
   private readonly ask: AskStorage;
   private readonly fields: IndexFields;
 
@@ -98,17 +94,20 @@ export class ThreadStore extends BaseStore {
   }
 }
 
-/** The main thread's side: does what a graph thread asks for. null: threads write their checkpoints themselves. */
+/** The main thread's side: does what a graph thread asks for. */
 export function createStorageService(storage: {
-  readonly checkpoints: Pick<SqliteCheckpoints, "write" | "deleteThread"> | null;
+  readonly checkpoints: Pick<Checkpoints, "write" | "deleteThread">;
   readonly store: Pick<SqlStore, "apply">;
 }): (ask: unknown) => unknown {
   return (asked) => {
     const ask = asked as StorageAsk; // made by `openThreadStorage`
-    if (ask.kind === "items") return storage.store.apply(ask.operations);
-    if (storage.checkpoints === null) throw new Error("a graph thread writes its checkpoints itself");
-    return ask.kind === "delete thread"
-      ? storage.checkpoints.deleteThread(ask.threadId)
-      : storage.checkpoints.write(ask);
+    switch (ask.kind) {
+      case "items":
+        return storage.store.apply(ask.operations);
+      case "delete thread":
+        return storage.checkpoints.deleteThread(ask.threadId);
+      default:
+        return storage.checkpoints.write(ask);
+    }
   };
 }

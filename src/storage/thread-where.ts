@@ -9,7 +9,7 @@ import { type RawBuilder, type SqlBool, sql } from "kysely";
 import type { Json, JsonObject } from "../core/model.js";
 import type { Scope } from "../core/scope.js";
 import { scalarTerm, termFilter } from "./containment.js";
-import { columnContains, type WordIndex } from "./database.js";
+import { columnContains, hasWords } from "./database.js";
 import { columnInScope } from "./scope-sql.js";
 import type { ThreadCondition, ThreadFilter } from "./storage.js";
 import { type IndexedRoot, termIn } from "./thread-index.js";
@@ -34,10 +34,7 @@ export interface ThreadSource {
 }
 
 /** All that must hold for a thread to be found by whoever sees `scope`; the first is that it is not being deleted. */
-export function conjunctsOf(
-  filter: ThreadFilter,
-  { scope, wordIndex }: { readonly scope: Scope; readonly wordIndex: WordIndex },
-): readonly Conjunct[] {
+export function conjunctsOf(filter: ThreadFilter, scope: Scope): readonly Conjunct[] {
   const { status, ids, words, where } = filter;
   return [
     plain(sql<SqlBool>`threads.deleting = 0`),
@@ -46,7 +43,7 @@ export function conjunctsOf(
     ...containment("values", filter.values),
     ...(status === undefined ? [] : [plain(sql<SqlBool>`threads.status = ${status}`)]),
     ...(ids === undefined ? [] : [plain(isOneOf("threads.thread_id", ids))]),
-    ...(words === undefined || words.length === 0 ? [] : [byWords(wordIndex.query(words))]),
+    ...(words === undefined || words.length === 0 ? [] : [byWords(words)]),
     ...(where === undefined ? [] : parts(where).map(conjunct)),
   ];
 }
@@ -82,16 +79,16 @@ function byTerms(terms: readonly string[]): Conjunct {
   };
 }
 
-function byWords(query: string): Conjunct {
-  const found = sql`thread_fts(${query})`;
+function byWords(words: readonly string[]): Conjunct {
+  const match = hasWords(words);
   return {
     // The index is asked once for all rows: one by one it would go through its list every time.
     holds: sql<SqlBool>`coalesce((select thread_texts.id from thread_texts
-      where thread_texts.thread_id = threads.thread_id) in (select rowid from ${found}), false)`,
+      where thread_texts.thread_id = threads.thread_id) in (select thread_fts.rowid from thread_fts where ${match}), 0)`,
     source: {
       isIn: sql<SqlBool>`threads.thread_id in (select thread_texts.thread_id from thread_texts where thread_texts.id in
-        (select rowid from ${found}))`,
-      rows: (limit) => sql`select 1 from ${found} limit ${limit}`,
+        (select thread_fts.rowid from thread_fts where ${match}))`,
+      rows: (limit) => sql`select 1 from thread_fts where ${match} limit ${limit}`,
       term: null,
     },
     readsStates: false,

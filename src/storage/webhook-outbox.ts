@@ -12,7 +12,7 @@ import { type RawBuilder, type Selectable, type SqlBool, sql } from "kysely";
 import type { Clock } from "../core/clock.js";
 import type { InterruptsByTask } from "../core/model.js";
 import type { CommitGroup } from "./commit-group.js";
-import { type Database, lockedUnlessHeld, momentAfter, momentOf, type Schema } from "./database.js";
+import type { Database, Schema } from "./database.js";
 import { RUN_COLUMNS, toRun } from "./run-rows.js";
 import type { EndedRun, RunOutcome, WebhookClaim, WebhookDelivery, WebhookOutbox } from "./storage.js";
 
@@ -118,7 +118,7 @@ export class SqlWebhookOutbox implements WebhookOutbox {
           continue;
         }
         const row = await take(transaction, due.id, { now, leaseMs });
-        if (row !== undefined) claimed.push(toDelivery(row)); // undefined: somebody wrote it in between
+        if (row !== undefined) claimed.push(toDelivery(row)); // undefined: another process was first
       }
       return claimed;
     });
@@ -158,14 +158,12 @@ export class SqlWebhookOutbox implements WebhookOutbox {
 
   async rebase(): Promise<void> {
     const now = this.clock.now();
-    await this.commits.run(async (transaction) => {
-      await transaction
-        .updateTable("outbox")
-        .set({ next_at: now, updated_at: now })
-        .where(WAITING)
-        .where("updated_at", ">", now)
-        .execute();
-    });
+    await this.database
+      .updateTable("outbox")
+      .set({ next_at: now, updated_at: now })
+      .where(WAITING)
+      .where("updated_at", ">", now)
+      .execute();
   }
 
   private async settle(
@@ -190,16 +188,16 @@ async function longestDue(
   now: number,
   exceptHosts: readonly string[],
 ): Promise<{ readonly id: number; readonly host: string } | undefined> {
-  const due = database
+  return database
     .selectFrom("outbox")
     .select(["id", "host"])
     .where(WAITING)
-    .where("next_at", "<=", momentOf(database, now))
+    .where("next_at", "<=", now)
     .$if(exceptHosts.length > 0, (query) => query.where("host", "not in", exceptHosts))
     .orderBy("next_at")
     .orderBy("id")
-    .limit(1);
-  return lockedUnlessHeld(due).executeTakeFirst();
+    .limit(1)
+    .executeTakeFirst();
 }
 
 type OutboxRow = Pick<Selectable<Schema["outbox"]>, "id" | "url" | "host" | "attempts" | "payload" | "values">;
@@ -209,12 +207,11 @@ async function take(
   id: number,
   { now, leaseMs }: { readonly now: number; readonly leaseMs: number },
 ): Promise<OutboxRow | undefined> {
-  const moment = momentOf(database, now);
   return database
     .updateTable("outbox")
-    .set((eb) => ({ attempts: eb("attempts", "+", 1), next_at: momentAfter(moment, leaseMs), updated_at: now }))
+    .set((eb) => ({ attempts: eb("attempts", "+", 1), next_at: now + leaseMs, updated_at: now }))
     .where("id", "=", id)
-    .where("next_at", "<=", moment)
+    .where("next_at", "<=", now)
     .returning(["id", "url", "host", "attempts", "payload", "values"])
     .executeTakeFirst();
 }

@@ -14,8 +14,8 @@ export function createDeletion(deps: {
   readonly bridge: Pick<StreamBridge, "drop">;
 }): FinishDeletion {
   return async (threadId) => {
-    await deps.checkpoints.deleteThread(threadId);
-    await deps.checkpoints.sync();
+    deps.checkpoints.deleteThread(threadId);
+    deps.checkpoints.sync();
     const runIds = await deps.runs.listIds(threadId);
     await deps.threads.remove(threadId);
     for (const runId of runIds) await deps.bridge.drop(runId); // a finished run's log would be served for a while yet

@@ -8,7 +8,7 @@
  *    the next start.
  */
 import type { Log } from "../core/log.js";
-import type { Checkpoints, StoreTransaction, ThreadStore } from "../storage/storage.js";
+import type { Checkpoints, ThreadStore } from "../storage/storage.js";
 import type { FinishDeletion } from "./deletion.js";
 
 export interface RetentionDeps {
@@ -63,8 +63,7 @@ export function createRetention(
     const outgrown = await threads.listOutgrown(size + failed.size);
     let pruned = 0;
     for (const threadId of outgrown.filter((id) => !failed.has(id)).slice(0, size)) {
-      const prune = (transaction: StoreTransaction) =>
-        checkpoints.pruneToLatest(threadId, { kind: "transaction", transaction });
+      const prune = (): void => checkpoints.pruneToLatest(threadId);
       if (await attempt(threadId, () => threads.pruneOutgrown(threadId, prune))) pruned++;
     }
     return pruned;

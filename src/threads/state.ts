@@ -13,7 +13,7 @@ import type { CheckpointPointer, JsonObject, RunConfig, Thread, ThreadState } fr
 import { projectionOfState } from "../core/projection.js";
 import type { GraphHost, HistoryPage, HistoryQuery, StateRef, StateUpdate } from "../graphs/host.js";
 import type { Checkpoints, ThreadStore } from "../storage/storage.js";
-import { reservationLost, type WhileReserved } from "./reservation.js";
+import type { WhileReserved } from "./reservation.js";
 
 export interface ThreadStateService {
   /** A thread that no graph has touched has an empty state without a checkpoint. */
@@ -31,13 +31,8 @@ export interface ThreadStateService {
 }
 
 export interface ThreadStateServices extends PerCaller<ThreadStateService> {
-  /**
-   * At the start of a process that is alone: threads that were being written to when another one died show what was written,
-   * and are free again.
-   */
+  /** At start: threads that were being written to when a process died show what was written, and are free again. */
   finishUpdates(): Promise<void>;
-  /** The thread, which is the caller's alone, shows what was last written to it. Does not throw what its graph throws. */
-  showHead(threadId: string): Promise<void>;
 }
 
 /** What a graph may take at start to show the state of a thread: without an end nothing would be served. */
@@ -77,12 +72,12 @@ export function createThreadStateService(deps: {
   }
 
   async function showHead(threadId: string): Promise<void> {
-    if (!(await checkpoints.isHeadOutsideRuns(threadId))) return; // nothing was written: the row shows what the last run left
+    if (!checkpoints.isHeadOutsideRuns(threadId)) return; // nothing was written: the row shows what the last run left
     const thread = await threads.find(threadId);
     if (thread === undefined) return;
     const head = await readHead(thread);
     if (head === undefined) return;
-    await checkpoints.sync(); // durable before the row says so
+    checkpoints.sync(); // durable before the row says so
     await threads.catchUp(threadId, projectionOfState(head));
   }
 
@@ -117,23 +112,19 @@ export function createThreadStateService(deps: {
         const thread = await requireThread(caller, "threads:update", threadId);
         const ref = await refOf(thread, checkpoint);
         if (ref === undefined) throw badRequest(withoutGraph(thread));
-        return deps.whileReserved(threadId, async (owner) => {
+        return deps.whileReserved(threadId, async () => {
           // LangGraph would begin a new branch at a checkpoint that is not there.
           if (checkpoint?.checkpointId !== undefined) await host.getState(ref, { subgraphs: false });
-          const written = await host
-            .updateState({ ...ref, reservation: owner }, supersteps)
-            .catch(async (error: unknown) => {
-              await showHead(threadId); // a checkpoint may have come before the failure
-              throw error;
-            });
-          await checkpoints.sync(); // durable before the row says so, and before the client hears of it
-          if (!(await threads.saveProjection(threadId, written.projection, { owner }))) throw reservationLost(threadId);
+          const written = await host.updateState(ref, supersteps).catch(async (error: unknown) => {
+            await showHead(threadId); // a checkpoint may have come before the failure
+            throw error;
+          });
+          checkpoints.sync(); // durable before the row says so, and before the client hears of it
+          await threads.saveProjection(threadId, written.projection);
           return written.checkpoint;
         });
       },
     }),
-
-    showHead,
 
     async finishUpdates() {
       for (const { threadId, owner } of await threads.listReserved()) {

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { Client } from "@langchain/langgraph-sdk";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
-import { startFaultProxy } from "../support/fault-proxy.js";
+import { startCuttingProxy } from "../support/cutting-proxy.js";
 import { arrivedAt, openGate } from "../support/gates.js";
 import { startTestGateway, type TestGateway } from "../support/gateway.js";
 import { sender } from "../support/http.js";
@@ -177,7 +177,7 @@ describe("a stop", () => {
   });
 
   it("is survived by the SDK: it reconnects and sees the end", async () => {
-    const proxy = await startFaultProxy(() => gateway.url);
+    const proxy = await startCuttingProxy(() => gateway.url);
     onTestFinished(() => proxy.close());
     const behind = new Client({ apiUrl: proxy.url, callerOptions: { maxRetries: 4 } });
     const [threadId, gate] = [await newThread(), randomUUID()];

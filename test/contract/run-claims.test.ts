@@ -1,7 +1,6 @@
 /** The numbers that a thread gives to the claims of its runs: the order of what its runs say. */
 import { beforeEach, describe, expect, it } from "vitest";
 import type { Run } from "../../src/core/model.js";
-import { isUniqueViolation } from "../../src/storage/database.js";
 import {
   admission,
   admitAndClaim,
@@ -11,10 +10,8 @@ import {
   newThread,
   openSqlStores,
   outcome,
-  reservation,
   type SqlStores,
 } from "../support/sql-stores.js";
-import { onSqlite } from "../support/test-database.js";
 
 let stores: SqlStores;
 beforeEach(async () => {
@@ -43,8 +40,8 @@ function numberOf({ firstClaim, fence }: Run): number {
   return firstClaim + fence - 1;
 }
 
-async function claimsOf(threadId: string): Promise<unknown> {
-  return (await stores.column("SELECT claims FROM threads WHERE thread_id = ?", threadId))[0];
+function claimsOf(threadId: string): unknown {
+  return stores.connection.prepare("SELECT claims FROM threads WHERE thread_id = ?").pluck().get(threadId);
 }
 
 describe("claims of a thread", () => {
@@ -61,7 +58,7 @@ describe("claims of a thread", () => {
       ["r3", 3],
     ]);
     expect(await stores.runs.get("t1", "r3")).toEqual(third);
-    expect(await claimsOf("t1")).toBe(3);
+    expect(claimsOf("t1")).toBe(3);
   });
 
   it("are numbered as they start, not as they were admitted", async () => {
@@ -97,17 +94,17 @@ describe("claims of a thread", () => {
     expect(await runs.claim("w2", LEASE_MS)).toBeUndefined();
     const refused = { kind: "refuse", error: new Error("no") } as const;
     await expect(runs.admit(admission({ runId: "r2" }, { claim: CLAIM, decide: () => refused }))).rejects.toThrow("no");
-    expect(await claimsOf("t1")).toBe(1);
+    expect(claimsOf("t1")).toBe(1);
   });
 });
 
 describe("a number is never given twice", () => {
   it("also after a rollback", async () => {
     await finish(await admitClaimed("r1"));
-    const before = await stores.dumpThread("t1");
+    const before = stores.dumpThread("t1");
     await rollBack(await admitClaimed("r2"));
-    expect(await stores.dumpThread("t1")).toBe(before);
-    expect(await claimsOf("t1")).toBe(2);
+    expect(stores.dumpThread("t1")).toBe(before);
+    expect(claimsOf("t1")).toBe(2);
     expect(await admitClaimed("r3")).toMatchObject({ firstClaim: 3 });
   });
 
@@ -128,8 +125,8 @@ describe("a number is never given twice", () => {
   it("whoever writes it", async () => {
     await finish(await admitClaimed("r1"));
     await finish(await admitClaimed("r2"));
-    const force = stores.rows("UPDATE runs SET first_claim = 1 WHERE run_id = 'r2'");
-    await expect(force).rejects.toSatisfy(isUniqueViolation);
+    const force = () => stores.connection.prepare("UPDATE runs SET first_claim = 1 WHERE run_id = 'r2'").run();
+    expect(force).toThrow(/UNIQUE constraint failed/);
   });
 });
 
@@ -179,7 +176,7 @@ describe("a run that is claimed again goes on right behind itself", () => {
     const { runs, clock } = stores;
     await runs.admit(admission({ runId: "r1", runAfter: clock.now() }));
     const first = await claim(stores);
-    await stores.rows("UPDATE runs SET run_after = run_after + 500"); // as after setting the clock back
+    stores.connection.prepare("UPDATE runs SET run_after = run_after + 500").run(); // as after setting the clock back
     await runs.admit(admission({ runId: "r2", runAfter: clock.now() }));
     await runs.release(leaseOf(first));
     expect(await runs.claim("w1", LEASE_MS)).toBeUndefined();
@@ -213,13 +210,13 @@ describe("the runs of a thread that have started", () => {
   it("are none while nothing has started", async () => {
     const { runs, threads } = stores;
     await threads.create(newThread());
-    await threads.reserve("t1", reservation("x"));
+    await threads.reserve("t1", "x");
     await runs.admit(admission({ runId: "r1" }));
     expect(await runs.newestStarted("t1")).toBeUndefined();
     expect(await runs.nextStarted("t1", 0)).toBeUndefined();
   });
 
-  onSqlite("are found, and numbered, without reading the others", async () => {
+  it("are found, and numbered, without reading the others", async () => {
     const { runs, plan, statementsOf } = stores;
     const found = await statementsOf(async () => {
       await runs.nextStarted("t1", 0);

@@ -11,7 +11,6 @@ import {
   outcome,
   type SqlStores,
 } from "../support/sql-stores.js";
-import { onSqlite } from "../support/test-database.js";
 
 /** A segment of claim 1; its text tells its name. */
 function segment(firstSeq: number, lastSeq: number, more: Partial<LedgerSegment> = {}): LedgerSegment {
@@ -22,9 +21,11 @@ async function append(stores: SqlStores, runId: string, ...segments: LedgerSegme
   await stores.ledger.append(segments.map((each) => ({ ...each, runId })));
 }
 
-async function rows(stores: SqlStores, runId = "r1") {
-  const text = "SELECT segment, events FROM run_events WHERE run_id = ? ORDER BY fence, last_seq";
-  return (await stores.rows(text, runId)).map((row) => Object.values(row));
+function rows({ connection }: SqlStores, runId = "r1") {
+  return connection
+    .prepare("SELECT segment, events FROM run_events WHERE run_id = ? ORDER BY fence, last_seq")
+    .raw()
+    .all(runId);
 }
 
 async function withRun(): Promise<SqlStores> {
@@ -43,12 +44,12 @@ describe("append", () => {
       { ...segment(4, 9), runId: "r1" },
     ]);
     await append(stores, "r1", segment(1, 2, { fence: 2 }));
-    expect(await rows(stores)).toEqual([
+    expect(rows(stores)).toEqual([
       [1, "1..3"],
       [2, "4..9"],
       [3, "1..2"],
     ]);
-    expect(await rows(stores, "r2")).toEqual([[1, "1..1"]]);
+    expect(rows(stores, "r2")).toEqual([[1, "1..1"]]);
   });
 
   it("keeps any text as it is", async () => {
@@ -63,7 +64,7 @@ describe("append", () => {
     await append(stores, "r1", segment(1, 3), segment(1, 2, { fence: 2, events: "newer" }));
     await append(stores, "r1", segment(4, 9));
     await append(stores, "r1", segment(2, 5, { fence: 2 })); // begins within what is there
-    expect(await rows(stores)).toEqual([
+    expect(rows(stores)).toEqual([
       [1, "1..3"],
       [2, "newer"],
     ]);
@@ -75,7 +76,7 @@ describe("append", () => {
       { ...segment(1, 3), runId: "gone" },
       { ...segment(1, 3), runId: "r1" },
     ]);
-    expect(await stores.column("SELECT run_id FROM run_events")).toEqual(["r1"]);
+    expect(stores.connection.prepare("SELECT run_id FROM run_events").pluck().all()).toEqual(["r1"]);
   });
 });
 
@@ -102,7 +103,7 @@ describe("reading", () => {
     expect([await stores.ledger.newest("r2"), await stores.ledger.end("r2")]).toEqual([undefined, undefined]);
   });
 
-  onSqlite("looks nothing up but the segment", async () => {
+  it("looks nothing up but the segment", async () => {
     const stores = await withRun();
     const statements = await stores.statementsOf(async () => {
       await stores.ledger.find("r1", { fence: 1, seq: 1 });
@@ -121,14 +122,14 @@ describe("replace", () => {
     const stores = await withRun();
     await append(stores, "r1", segment(1, 3), segment(4, 9), segment(10, 11), segment(12, 12));
     expect(await stores.ledger.replace("r1", [2, 3], [segment(4, 11, { events: "merged" })])).toBe(true);
-    expect(await rows(stores)).toEqual([
+    expect(rows(stores)).toEqual([
       [1, "1..3"],
       [2, "merged"],
       [4, "12..12"],
     ]);
     await append(stores, "r1", segment(13, 13));
     expect(await stores.ledger.replace("r1", [1, 2, 4, 5], [segment(1, 12), segment(13, 13)])).toBe(true);
-    expect(await rows(stores)).toEqual([
+    expect(rows(stores)).toEqual([
       [1, "1..12"],
       [2, "13..13"],
     ]);
@@ -138,11 +139,11 @@ describe("replace", () => {
     const stores = await withRun();
     await append(stores, "r1", segment(1, 3), segment(4, 9));
     expect(await stores.ledger.replace("r1", [1, 2, 3], [segment(1, 10)])).toBe(false);
-    expect(await rows(stores)).toHaveLength(2);
+    expect(rows(stores)).toHaveLength(2);
     await stores.runs.finish(leaseOf(await current(stores)), outcome());
     await stores.runs.remove("t1", "r1");
     expect(await stores.ledger.replace("r1", [1, 2], [segment(1, 9)])).toBe(false);
-    expect(await rows(stores)).toEqual([]);
+    expect(rows(stores)).toEqual([]);
   });
 
   it("refuses more segments than it replaces", async () => {
@@ -158,16 +159,17 @@ describe("trim", () => {
     const segments = [1, 2, 3, 4].map((seq) => segment(seq, seq, { events }));
     await append(stores, "r1", ...segments);
     await stores.ledger.trim("r1", 400);
-    expect(await rows(stores)).toHaveLength(4);
+    expect(rows(stores)).toHaveLength(4);
     await stores.ledger.trim("r1", 399);
     expect((await stores.ledger.find("r1", { fence: 0, seq: 0 }))?.number).toBe(2);
     await stores.ledger.trim("r1", 10);
-    expect(await rows(stores)).toEqual([[4, events]]);
+    expect(rows(stores)).toEqual([[4, events]]);
   });
 });
 
 describe("what goes", () => {
-  const count = async (stores: SqlStores) => (await stores.column("SELECT count(*) FROM run_events"))[0];
+  const TABLES = "SELECT count(*) FROM run_events";
+  const count = ({ connection }: SqlStores) => connection.prepare(TABLES).pluck().get();
 
   it("goes with its run, with a rollback and with the thread", async () => {
     for (const way of ["remove", "rollback", "thread"] as const) {
@@ -182,9 +184,9 @@ describe("what goes", () => {
         if (way === "remove") await stores.runs.remove("t1", "r1");
         else await stores.threads.remove("t1");
       }
-      expect([way, await count(stores)]).toEqual([way, 0]);
+      expect([way, count(stores)]).toEqual([way, 0]);
       await append(stores, "r1", segment(4, 5)); // late
-      expect([way, await count(stores)]).toEqual([way, 0]);
+      expect([way, count(stores)]).toEqual([way, 0]);
     }
   });
 
@@ -202,12 +204,12 @@ describe("what goes", () => {
     const time = clock.now() - 500;
     await append(stores, "touched", segment(3, 3));
     expect(await ledger.expire(time, 1)).toBe(1);
-    expect(await rows(stores, "old")).toEqual([[2, "2..2"]]);
+    expect(rows(stores, "old")).toEqual([[2, "2..2"]]);
     expect(await ledger.expire(time, 10)).toBe(1);
     expect(await ledger.expire(time, 10)).toBe(0);
-    expect(await Promise.all(["old", "touched", "running"].map(async (id) => (await rows(stores, id)).length))).toEqual(
-      [0, 3, 2],
-    );
+    expect([rows(stores, "old").length, rows(stores, "touched").length, rows(stores, "running").length]).toEqual([
+      0, 3, 2,
+    ]);
     expect(await ledger.expire(clock.now(), 10)).toBe(3);
   });
 });

@@ -11,10 +11,8 @@ import {
   openSqlStores,
   outcome,
   projection,
-  reservation,
   type SqlStores,
 } from "../support/sql-stores.js";
-import { onSqlite } from "../support/test-database.js";
 
 const MINUTE_MS = 60_000;
 const DELETE = { strategy: "delete", ttlMinutes: 10 } as const;
@@ -70,7 +68,7 @@ describe("marking expired threads for deletion", () => {
     );
     await runs.admit(admission({ runId: "r2", threadId: "waiting" }));
     await runs.admit(admission({ runId: "r3", threadId: "delayed", runAfter: clock.now() + 1_000 * MINUTE_MS }));
-    await threads.reserve("reserved", reservation("me"));
+    await threads.reserve("reserved", "me");
     clock.advance(MINUTE_MS);
 
     expect(await threads.markExpired(10)).toEqual(["idle"]);
@@ -123,16 +121,16 @@ describe("marking expired threads for deletion", () => {
     const stores = await openSqlStores();
     for (const threadId of ["over", "unused", "stays"])
       await create(stores, threadId, threadId === "over" ? DELETE : null);
-    await stores.execute(`INSERT INTO assistants VALUES ('a1', 1, 0, 0);
+    stores.connection.exec(`INSERT INTO assistants VALUES ('a1', 1, 0, 0);
       INSERT INTO crons (cron_id, assistant_id, thread_id, schedule, enabled, payload, metadata, created_at, updated_at)
         SELECT 'cron of ' || thread_id, 'a1', thread_id, '* * * * *', 1, '{}', '{}', 0, 0 FROM threads`);
     stores.clock.advance(10 * MINUTE_MS);
     await stores.threads.markExpired(10);
     await stores.threads.markUnoccupied("unused");
-    expect(await stores.column("SELECT cron_id FROM crons")).toEqual(["cron of stays"]);
+    expect(stores.connection.prepare("SELECT cron_id FROM crons").pluck().all()).toEqual(["cron of stays"]);
   });
 
-  onSqlite("costs what has expired, not what there is", async () => {
+  it("costs what has expired, not what there is", async () => {
     const stores = await openSqlStores();
     const statements = await stores.statementsOf(async () => {
       await stores.threads.markExpired(10);
@@ -182,13 +180,13 @@ describe("pruning threads to their latest state", () => {
     const stores = await openSqlStores();
     await create(stores, "t1", KEEP);
     stores.clock.advance(10 * MINUTE_MS);
-    const before = await stores.dumpThread("t1");
+    const before = stores.dumpThread("t1");
     const fail = (): void => {
       throw new Error("the disk is full");
     };
 
     await expect(stores.threads.pruneOutgrown("t1", fail)).rejects.toThrow("the disk is full");
-    expect(await stores.dumpThread("t1")).toBe(before);
+    expect(stores.dumpThread("t1")).toBe(before);
   });
 });
 
@@ -244,6 +242,6 @@ describe("the time of a thread", () => {
     const stores = await openSqlStores();
     await create(stores, "t1", null);
     await stores.runs.admit(admission({ runId: "r1" }));
-    expect(await stores.column("SELECT expires_at FROM threads")).toEqual([null]);
+    expect(stores.connection.prepare("SELECT expires_at FROM threads").pluck().all()).toEqual([null]);
   });
 });

@@ -1,16 +1,8 @@
 /**
  * Ends the test output with one plain line, `N passed, N failed` (and `, N skipped`), after naming what was skipped and
- * why. Where `CI` is set a skipped test is a failure: there, everything that tests need must be installed. Not counted is
- * what a project leaves out because it is no promise of it (`leftOut`); that is named too.
+ * why. Where `CI` is set a skipped test is a failure: there, everything that tests need must be installed.
  */
 import type { Reporter, TestCase, TestModule } from "vitest/node";
-
-declare module "vitest" {
-  interface TaskMeta {
-    /** Why a test that is skipped is no promise of this project. */
-    leftOut?: string;
-  }
-}
 
 export function closingLine(environment: { readonly CI?: string | undefined }): Reporter {
   return {
@@ -18,10 +10,7 @@ export function closingLine(environment: { readonly CI?: string | undefined }): 
       const tests = modules.flatMap((module) => [...module.children.allTests()]);
       const passed = tests.filter((test) => test.result().state === "passed").length;
       const failed = tests.filter((test) => test.result().state === "failed").length + brokenFiles(modules);
-      const unrun = tests.filter((test) => test.result().state === "skipped");
-      const leftOut = unrun.filter((test) => test.meta().leftOut !== undefined);
-      const skipped = unrun.filter((test) => test.meta().leftOut === undefined);
-      for (const test of leftOut) process.stdout.write(`left out: ${test.fullName}: ${test.meta().leftOut}\n`);
+      const skipped = tests.filter((test) => test.result().state === "skipped");
       for (const test of skipped) process.stdout.write(`skipped: ${test.fullName}: ${reasonOf(test)}\n`);
       if (environment.CI === "true" && skipped.length > 0) {
         process.stdout.write("nothing may be skipped here (CI=true)\n");

@@ -3,7 +3,7 @@
  * `checkHistory` judges.
  *
  * A client uses its threads and items alone and one request after the other, so that what it must find again is certain.
- * After a broken connection it waits for the next gateway, and so it does when a proxy says that there is none.
+ * After a broken connection it waits for the next gateway.
  */
 import { randomUUID } from "node:crypto";
 import type { Json, JsonObject, MultitaskStrategy } from "../../src/core/model.js";
@@ -15,19 +15,15 @@ import { openSse } from "./sse-client.js";
 export interface Target {
   /** Undefined while there is none. */
   readonly url: string | undefined;
-  /** After a connection broke: resolves when it is worth another, where gateways come and go with a new address each. */
+  /** Resolves when one is there that was not there when `gone` was. */
   after(gone: string | undefined): Promise<string>;
-  /** After an answer of 5xx, which tells as little about what was done: resolves when it is worth asking again. */
-  calm?(): Promise<void>;
-  /** How long a client waits for an answer, or follows one stream, before it leaves and asks again; for ever unless given. */
-  readonly patienceMs?: number;
 }
 
 export interface LoadLog {
   readonly calls: Call[];
   readonly connections: Connection[];
-  /** By thread: the `n` of its metadata as last acknowledged, as last asked for, and which were asked for and never answered. */
-  readonly patched: Map<string, { acknowledged: number; asked: number; readonly unsure: number[] }>;
+  /** By thread: the `n` of its metadata as last acknowledged, and as last asked for. */
+  readonly patched: Map<string, { acknowledged: number; asked: number }>;
   /** Threads that nothing but enqueued runs of `work` wrote, which were not deleted. */
   readonly calm: Set<string>;
   /** Threads of `approve`, each with the text of its only question. */
@@ -60,9 +56,6 @@ export async function runClient({ name, target, log, random, signal }: ClientDep
   const threads: OwnThread[] = [];
   let puts = 0;
 
-  const patience = (): AbortSignal | null =>
-    target.patienceMs === undefined ? null : AbortSignal.timeout(target.patienceMs);
-
   /** One request, and what was heard of it. */
   async function ask(method: string, path: string, body?: Json, headers: Record<string, string> = {}) {
     const at = Date.now();
@@ -71,16 +64,14 @@ export async function runClient({ name, target, log, random, signal }: ClientDep
     try {
       const response = await fetch(`${url}${path}`, {
         method,
-        signal: patience(),
         headers: { "content-type": "application/json", ...headers },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
       const text = await response.text();
       const answer = (text === "" ? null : JSON.parse(text)) as Json;
       heard = { at: Date.now(), status: response.status, body: answer, ...idsIn(answer) };
-      if (response.status >= 500) await target.calm?.();
     } catch {
-      await target.after(url); // it was killed: the connection went, or was refused; or it did not answer in time
+      await target.after(url); // it was killed: the connection went, or was refused
     }
     return { at, heard };
   }
@@ -92,7 +83,7 @@ export async function runClient({ name, target, log, random, signal }: ClientDep
     log.calls.push({ ask: "create thread", threadId, ...asked });
     if (!isGood(asked.heard)) return;
     threads.push({ threadId, kind, patches: 0, lastRun: undefined });
-    log.patched.set(threadId, { acknowledged: 0, asked: 0, unsure: [] });
+    log.patched.set(threadId, { acknowledged: 0, asked: 0 });
     if (kind === "calm") log.calm.add(threadId);
   }
 
@@ -111,7 +102,7 @@ export async function runClient({ name, target, log, random, signal }: ClientDep
       const call = { ask: "create run", threadId: thread.threadId, request, strategy, ...asked } as const;
       log.calls.push(key === undefined ? call : { ...call, idempotencyKey: key });
       if (isGood(asked.heard)) thread.lastRun = asked.heard.runId;
-      if (!isUnsure(asked.heard) || key === undefined || signal.aborted) return;
+      if (asked.heard !== "broken" || key === undefined || signal.aborted) return;
     }
   }
 
@@ -148,7 +139,6 @@ export async function runClient({ name, target, log, random, signal }: ClientDep
     if (known !== undefined) known.asked = n;
     const { heard } = await ask("PATCH", `/threads/${thread.threadId}`, { metadata: { n } });
     if (known !== undefined && isGood(heard)) known.acknowledged = n;
-    if (isUnsure(heard)) known?.unsure.push(n);
   }
 
   async function deleteThread(thread: OwnThread): Promise<void> {
@@ -176,7 +166,7 @@ export async function runClient({ name, target, log, random, signal }: ClientDep
     log.calls.push({ ask: "create run", threadId, ...asking });
     if (!isGood(asking.heard) || asking.heard.runId === undefined) return;
     const { runId } = asking.heard;
-    for (let joined: Heard = "broken"; isUnsure(joined) && !signal.aborted; ) {
+    for (let joined: Heard = "broken"; joined === "broken" && !signal.aborted; ) {
       const wait = await ask("GET", `${path}/${runId}/join`);
       log.calls.push({ ask: "wait run", runId, ...wait });
       joined = wait.heard;
@@ -192,8 +182,7 @@ export async function runClient({ name, target, log, random, signal }: ClientDep
     const reader = randomUUID();
     for (let cursor: string | null = null, over = false; !over && !signal.aborted; ) {
       const url = target.url ?? (await target.after(undefined));
-      const leave = AbortSignal.any([signal, patience() ?? signal]);
-      const read = await readStream(`${url}/threads/${threadId}/runs/${runId}/stream`, cursor, leave);
+      const read = await readStream(`${url}/threads/${threadId}/runs/${runId}/stream`, cursor, signal);
       if (read === "gone") return;
       if (read.events.length > 0 || read.ended === "end") {
         log.connections.push({ reader, runId, cursor, ...read });
@@ -233,11 +222,6 @@ function isGood(heard: Heard): heard is Answer {
   return typeof heard === "object" && heard.status < 300;
 }
 
-/** Whether it may have been done, and may not. */
-function isUnsure(heard: Heard): boolean {
-  return typeof heard !== "object" || heard.status >= 500;
-}
-
 function idsIn(answer: Json): { readonly threadId?: string; readonly runId?: string } {
   const { thread_id: threadId, run_id: runId } = (answer ?? {}) as JsonObject; // of what is no object, nothing is read
   return {
@@ -255,15 +239,21 @@ async function readStream(
   const events: SeenEvent[] = [];
   try {
     const headers: Record<string, string> = cursor === null ? {} : { "last-event-id": cursor };
-    const stream = await openSse(url, { headers, signal });
+    const stream = await openSse(url, { headers });
     if (stream.status !== 200) {
       await stream.close();
-      return stream.status < 500 ? "gone" : { events, ended: "cut" };
+      return "gone";
     }
-    for (let part = await stream.next(); part !== undefined; part = await stream.next()) {
-      events.push({ id: part.id ?? null, event: part.event, data: part.data });
+    const stop = (): void => void stream.close();
+    signal.addEventListener("abort", stop);
+    try {
+      for (let part = await stream.next(); part !== undefined; part = await stream.next()) {
+        events.push({ id: part.id ?? null, event: part.event, data: part.data });
+      }
+      return { events, ended: signal.aborted ? "cut" : "end" };
+    } finally {
+      signal.removeEventListener("abort", stop);
     }
-    return { events, ended: "end" };
   } catch {
     return { events, ended: "cut" };
   }

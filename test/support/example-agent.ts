@@ -16,8 +16,7 @@ export function serveExampleAgent(): Promise<ServedGateway> {
   return serveGateway(exampleConfig({}));
 }
 
-/** Sections of config.yaml. */
-export function exampleConfig(runs: Record<string, unknown>) {
+function exampleConfig(runs: Record<string, unknown>): Record<string, unknown> {
   vi.stubEnv("AGENT_MODEL", "scripted"); // whatever keys the developer has set
   const names = ["agent", "crew", "subgraphs"];
   return {

@@ -24,7 +24,7 @@ import { createThreadService } from "../../src/threads/threads.js";
 import type { FakeClock } from "./fake-clock.js";
 import { die, type Life, mortal, mortalClock } from "./mortal.js";
 import { withoutLedger } from "./no-ledger.js";
-import { ALONE, newAssistant } from "./sql-stores.js";
+import { newAssistant } from "./sql-stores.js";
 
 export interface ProcessOptions {
   readonly concurrency: number;
@@ -73,7 +73,7 @@ export async function startProcess<Host extends GraphHost>(deps: ProcessDeps<Hos
   const worker = createWorker({
     ...shared,
     concurrency: options.concurrency,
-    options: { ...ALONE, timeoutMs, maxAttempts, keepPartialOnCancel: false },
+    options: { leaseMs: 15_000, timeoutMs, maxAttempts, keepPartialOnCancel: false },
   });
   const manager = createRunManager({
     ...shared,
@@ -92,20 +92,17 @@ export async function startProcess<Host extends GraphHost>(deps: ProcessDeps<Hos
       maxInheritedBytes: 1e9,
     },
   });
-  const reservations = createReservations({
+  const whileReserved = createReservations({
     threads,
     activeRun: (threadId) => manager.as(ANYONE).active(threadId),
     onFree: () => signals.send("runs"),
-    clock,
-    log,
-    lease: ALONE,
   });
   const state = createThreadStateService({
     threads,
     checkpoints,
     host,
     configOf: async () => ({}),
-    whileReserved: reservations.whileReserved,
+    whileReserved,
     clock,
     log,
   });
@@ -115,7 +112,7 @@ export async function startProcess<Host extends GraphHost>(deps: ProcessDeps<Hos
     checkpoints,
     host,
     state,
-    reservations,
+    whileReserved,
     stopRuns: (threadId) => manager.stopThread(threadId),
     finishDeletion,
     defaultTtl: null,

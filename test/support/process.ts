@@ -7,9 +7,6 @@ import { fileURLToPath } from "node:url";
 export interface ProgramOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
-  /** Whom it runs as, where that may be chosen. */
-  readonly uid?: number;
-  readonly gid?: number;
 }
 
 export interface ProgramEnd {
@@ -33,7 +30,7 @@ export interface Program {
 
 export function startProgram(command: string, args: readonly string[], options: ProgramOptions = {}): Program {
   const child = spawn(command, args, {
-    ...options,
+    cwd: options.cwd,
     env: { ...process.env, ...options.env },
     stdio: ["ignore", "pipe", "pipe"],
   });

@@ -550,20 +550,6 @@ const BAD: Readonly<Record<Rule, readonly Example[]>> = {
       },
     },
     {
-      name: "a freeze that was over before the claim that spent the attempt",
-      history: {
-        audit: audit(["R", "running"], ["R", "pending"], ["R", "running"], ["R", "success"]),
-        faults: [{ kind: "loss", at: 100, until: 500 }],
-      },
-    },
-    {
-      name: "a broken connection that cost nobody his lease",
-      history: {
-        audit: audit(["R", "running"], ["R", "pending"], ["R", "running"], ["R", "success"]),
-        faults: [{ kind: "other", at: 1_500, until: 1_600 }],
-      },
-    },
-    {
       name: "a claim after the drain began",
       history: {
         audit: audit(["R", "pending"], ["R", "running"], ["R", "success"]),
@@ -713,13 +699,6 @@ const BAD: Readonly<Record<Rule, readonly Example[]>> = {
 
 const GOOD: readonly Example[] = [
   { name: "nothing", history: {} },
-  {
-    name: "a lease that was lost by a freeze which began before the claim was stamped",
-    history: {
-      audit: audit(["R", "running"], ["R", "pending"], ["R", "running"], ["R", "success"]),
-      faults: [{ kind: "loss", at: 900, until: 1_900 }],
-    },
-  },
   {
     name: "a checkpoint that tells no time, because its graph broke the clock",
     history: {

@@ -117,13 +117,7 @@ const EXCESS: readonly Case[] = [
     says: /OutOfMemoryError/,
     isLarge: true,
   },
-  // Node takes from a long queue in time that grows with it, on the thread of the graph: two seconds, on a slow machine.
-  {
-    input: `burst ${scaled({ quick: 5_000, full: 50_000 })}`,
-    ends: scaled<Case["ends"]>({ quick: "success", full: ["success", "error"] }),
-    says: /EventLoopBlocked/,
-    isLarge: true,
-  },
+  { input: `burst ${scaled({ quick: 5_000, full: 50_000 })}`, ends: "success", isLarge: true },
   { input: `store ${scaled({ quick: 2_000, full: 100_000 })}`, ends: "success" },
   { input: "interval x", ends: "success" },
   { input: "server x", ends: "success" },

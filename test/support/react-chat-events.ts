@@ -104,7 +104,7 @@ export function describeEventStreaming({ it, mode, gateway, threadStatus }: Suit
       const chat = await open(0);
       await chat.send("Delete the old drafts");
       await chat.reaches("asking");
-      await chat.page.route("**/commands", (route) => route.fulfill({ status: 409, json: { detail: "too busy" } }));
+      await chat.page.route("**/commands", (route) => route.fulfill({ status: 503, json: { detail: "too busy" } }));
       await chat.get("reject").click();
       await chat.get("error").getByText("too busy").waitFor();
       await chat.reaches("asking");

@@ -23,7 +23,7 @@ function ledgerOf(segments: readonly KeptSegment[]) {
   return { ledger, replaced, kept: () => kept };
 }
 
-it("a hundred thousand short events are replaced a few thousand at a time, and none is lost", async () => {
+it("a hundred thousand short events are replaced in pieces, and none is lost", async () => {
   const each = 1_000;
   const segments = Array.from({ length: 100 }, (_, index): KeptSegment => {
     const events = Array.from({ length: each }, (_, at) => {

@@ -14,8 +14,8 @@ import type { JsonObject } from "../src/core/model.js";
 import { createCommitGroup } from "../src/storage/commit-group.js";
 import { createDatabase } from "../src/storage/database.js";
 import { migrate } from "../src/storage/migrations.js";
+import type { ThreadFilter } from "../src/storage/ports/threads.js";
 import { openSqlite } from "../src/storage/sqlite.js";
-import type { ThreadFilter } from "../src/storage/storage.js";
 import { SqlThreadStore } from "../src/storage/threads.js";
 import { parseThreadFilter } from "../src/threads/thread-filter.js";
 

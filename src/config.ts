@@ -7,16 +7,17 @@
 import { existsSync, readFileSync } from "node:fs";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import type { z } from "zod";
-import { ConfigError } from "./config/config-error.js";
+import { ConfigError, configErrorOf } from "./config/config-error.js";
+import { isHostEntry } from "./config/graphs-section.js";
 import {
   type LanggraphJson,
   readLanggraphJson,
   type Settings,
   spellForLanggraphJson,
 } from "./config/langgraph-json.js";
-import { configSchema, isHostEntry } from "./config/schema.js";
+import { configSchema } from "./config/schema.js";
 import { resolveWebhookHeaders } from "./config/webhook-headers.js";
-import { type Environment, parseYaml } from "./config/yaml.js";
+import { type Environment, type ParsedYaml, parseYaml } from "./config/yaml.js";
 
 export type Config = z.output<ReturnType<typeof configSchema>>;
 
@@ -24,7 +25,9 @@ export type Config = z.output<ReturnType<typeof configSchema>>;
 export interface ConfigOverrides {
   readonly host?: string | undefined;
   readonly port?: number | undefined;
+  readonly role?: string | undefined;
   readonly dataDir?: string | undefined;
+  readonly migrate?: boolean | undefined;
   readonly allowUnauthenticated?: boolean | undefined;
 }
 
@@ -70,6 +73,7 @@ interface ConfigFiles {
   /** What `config.yaml` says. */
   readonly settings: Settings;
   readonly langgraph: LanggraphJson | null;
+  readonly unresolved: ParsedYaml["unresolved"];
 }
 
 function readFiles(source: ConfigSource): ConfigFiles {
@@ -77,14 +81,15 @@ function readFiles(source: ConfigSource): ConfigFiles {
   const folder = dirname(path);
   const name = basename(path);
   if (extname(path) === ".json") {
-    return { name, folder, settings: {}, langgraph: readLanggraph(path, source.environment) };
+    return { name, folder, settings: {}, langgraph: readLanggraph(path, source.environment), unresolved: [] };
   }
-  const settings = parseYaml(readText(path), name, source.environment) ?? {};
+  const { value, unresolved } = parseYaml(readText(path), name, source.environment);
+  const settings = value ?? {};
   if (typeof settings !== "object" || Array.isArray(settings)) throw new ConfigError(`${name}: expected a mapping`);
   const langgraphPath = join(folder, "langgraph.json");
   const namesGraphs = Object.entries((settings as Settings).graphs ?? {}).some((entry) => !isHostEntry(entry));
   const langgraph = namesGraphs || !existsSync(langgraphPath) ? null : readLanggraph(langgraphPath, source.environment);
-  return { name, folder, settings: settings as Settings, langgraph }; // a mapping: checked above
+  return { name, folder, settings: settings as Settings, langgraph, unresolved }; // a mapping: checked above
 }
 
 function findFile({ cwd, file }: ConfigSource): string {
@@ -108,14 +113,15 @@ function readLanggraph(path: string, environment: Environment): LanggraphJson {
   const file = { name: basename(path), folder: dirname(path) };
   const read = readLanggraphJson(readText(path), file, environment);
   const result = configSchema(file.folder).safeParse(read.settings);
-  if (!result.success) throw new ConfigError(`${file.name}: ${spellForLanggraphJson(describe(result.error))}`);
+  if (!result.success) throw configErrorOf(file.name, describe(result.error.issues).map(spellForLanggraphJson));
   return read;
 }
 
 function overridesAsSettings({ cwd, overrides = {} }: ConfigSource): Settings {
-  const { host, port, dataDir, allowUnauthenticated } = overrides;
+  const { host, port, role, dataDir, migrate, allowUnauthenticated } = overrides;
   const server = { host, port, allow_unauthenticated: allowUnauthenticated };
-  return { server, data_dir: dataDir === undefined ? undefined : resolve(cwd, dataDir) };
+  const dataFolder = dataDir === undefined ? undefined : resolve(cwd, dataDir);
+  return { role, server, database: { migrate }, data_dir: dataFolder };
 }
 
 /** What has names of its own in the environment; the files win over it. */
@@ -148,9 +154,15 @@ function isSettings(value: unknown): value is Settings {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-function validate(settings: Settings, { name, folder }: ConfigFiles): Config {
+/** Throws everything that is wrong at once, but for what is only wrong because a variable is not there. */
+function validate(settings: Settings, { name, folder, unresolved }: ConfigFiles): Config {
   const result = configSchema(folder).safeParse(settings);
-  if (!result.success) throw new ConfigError(`${name}: ${describe(result.error)}`);
+  const isAbout = (path: readonly PropertyKey[]): boolean =>
+    unresolved.some((value) => value.path.every((part, index) => String(part) === String(path[index])));
+  const issues = (result.error?.issues ?? []).filter(({ path }) => !isAbout(path));
+  const problems = [...unresolved.map(({ message }) => message), ...describe(issues)];
+  if (problems.length > 0) throw configErrorOf(name, problems);
+  if (!result.success) throw configErrorOf(name, describe(result.error.issues));
   if (Object.keys(result.data.graphs).length === 0) {
     const hint = extname(name) === ".json" ? "" : ", and there is no langgraph.json beside it that does";
     throw new ConfigError(`${name}: graphs: names no graph${hint}`);
@@ -158,12 +170,11 @@ function validate(settings: Settings, { name, folder }: ConfigFiles): Config {
   return result.data;
 }
 
-function describe(error: z.ZodError): string {
-  const problems = error.issues.flatMap((issue) => {
+function describe(issues: readonly z.core.$ZodIssue[]): readonly string[] {
+  return issues.flatMap((issue) => {
     const paths = issue.code === "unrecognized_keys" ? issue.keys.map((key) => [...issue.path, key]) : [issue.path];
     return paths.map((path) => `${path.map(String).join(".") || "the file"}: ${issue.message}`);
   });
-  return problems.slice(0, 5).join("; ");
 }
 
 const LOOPBACK_HOST = /^(localhost|127(\.\d{1,3}){3}|::1|\[::1\])$/i;

@@ -16,7 +16,7 @@ export interface ListenerOptions {
   readonly fetch: Parameters<typeof getRequestListener>[0];
   /** Takes over connections that ask for another protocol. */
   readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
-  /** How long a client may take to send a whole request. */
+  /** How long a client may take to send a whole request; 0: for as long as it wants. */
   readonly requestTimeoutMs: number;
   readonly maxConnections: number;
   readonly clock: Clock;
@@ -52,11 +52,12 @@ export function createListener({
   const onRequest = getRequestListener(fetch, { errorHandler: answerUnreadable(log) });
   // Without a Host header Node itself would refuse a request, without saying why.
   const server = createServer({ requireHostHeader: false, connectionsCheckingInterval: LOOK_FOR_SLOW_MS }, onRequest);
-  server.headersTimeout = HEADERS_MS;
+  // Node takes the longer of both for the request.
+  server.headersTimeout = requestTimeoutMs === 0 ? HEADERS_MS : Math.min(HEADERS_MS, requestTimeoutMs);
   server.requestTimeout = requestTimeoutMs;
   server.maxConnections = maxConnections;
   server.keepAliveTimeout = KEEP_ALIVE_MS;
-  refuseUnreadable(server);
+  refuseUnreadable(server, { requestTimeoutMs, clock });
   server.on("upgrade", (request, socket, head) => {
     const isWebSocket = request.method === "GET" && request.headers.upgrade?.toLowerCase() === "websocket";
     if (isWebSocket) return upgrade(request, socket, head);

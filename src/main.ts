@@ -9,20 +9,26 @@
 import { createRequire } from "node:module";
 import { constants } from "node:os";
 import { resolve } from "node:path";
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { ConfigError } from "./config/config-error.js";
 import { type Config, loadConfig } from "./config.js";
+import { systemClock } from "./core/clock.js";
 import { createLog, type Log } from "./core/log.js";
+import { examine } from "./doctor/doctor.js";
+import { type Finding, linesOf, summaryOf } from "./doctor/finding.js";
 import { catchStrayErrors, createBlame } from "./graphs/blame.js";
 import { UnsafePackageError } from "./graphs/checkpoint-version.js";
 import { EmbeddingLoadError, GraphLoadError } from "./graphs/load-error.js";
-import { type KeyOptions, listKeys, makeKey, revokeKey } from "./keys.js";
+import { type KeyOptions, type KeyPlace, listKeys, makeKey, revokeKey } from "./keys.js";
 import { backUp, type Report } from "./maintenance/backup.js";
 import { collectGarbage, lookForGarbage } from "./maintenance/gc.js";
+import { lookForMigrations, makeMigrations } from "./maintenance/migrate.js";
+import { migrateData } from "./maintenance/migrate-data.js";
 import { restore } from "./maintenance/restore.js";
 import { startGateway } from "./server.js";
-import { unusableFolder } from "./storage/data-file.js";
+import { unusableStorage } from "./storage/data-file.js";
 import { ItemIndexError } from "./storage/item-models.js";
+import { PendingMigrationsError } from "./storage/migration-state.js";
 import { DataFolderError } from "./storage/sqlite.js";
 
 /** Where the data is. */
@@ -34,11 +40,21 @@ interface FolderOptions {
 interface ServeOptions extends FolderOptions {
   readonly host?: string;
   readonly port?: number;
+  readonly role?: string;
+  readonly migrate?: boolean;
   readonly allowUnauthenticated?: boolean;
 }
 
+interface DoctorOptions extends FolderOptions {
+  readonly url?: string;
+  readonly json?: boolean;
+}
+
 function createProgram(): Command {
-  const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
+  const { version, engines } = createRequire(import.meta.url)("../package.json") as {
+    version: string;
+    engines: { node: string };
+  };
   const program = new Command("heddle")
     .description("The LangGraph Platform API for your LangGraph.js agents, on your own machine")
     .version(version)
@@ -60,6 +76,22 @@ function createProgram(): Command {
     .description("make a backup the content of a data folder")
     .option("--replace", "put aside what is there")
     .action((backup: string, options: FolderOptions & { readonly replace?: boolean }) => restoreFrom(backup, options));
+  addFolderOptions(program.command("migrate"))
+    .description("bring the databases to the version of this heddle; a start does it, too, unless it is told not to")
+    .option("-n, --dry-run", "only tell what is pending")
+    .action((options: FolderOptions & { readonly dryRun?: boolean }) => migrate(options));
+  addFolderOptions(program.command("migrate-data"))
+    .description("copy everything from a data folder that no gateway uses to the empty database of database.url")
+    .addOption(new Option("--from <database>", "what it is in now").choices(["sqlite"]).makeOptionMandatory())
+    .addOption(new Option("--to <database>", "where it goes").choices(["postgres"]).makeOptionMandatory())
+    .action((options: FolderOptions) => moveData(options));
+  addFolderOptions(program.command("doctor"))
+    .description(
+      "look for what is wrong with the configuration, the databases, Redis, and what stands in front of heddle",
+    )
+    .option("-u, --url <address>", "where clients reach the gateway, with the prefix: tested from here", parseAddress)
+    .option("--json", "print the findings as JSON")
+    .action((options: DoctorOptions) => doctor(options, engines.node));
   addKeysCommand(program);
   return program;
 }
@@ -73,18 +105,18 @@ function addKeysCommand(program: Command): void {
     .option("--permission <permission...>", "what it may do, such as threads:read or threads (default: everything)")
     .option("--expires-in-days <days>", "how long it works (default: until it is revoked)", parseDays)
     .action(async (options: FolderOptions & KeyOptions) => {
-      process.stdout.write(`${await makeKey(dataDirOf(options), options)}\n`);
+      process.stdout.write(`${await makeKey(keyPlaceOf(options), options)}\n`);
     });
   addFolderOptions(keys.command("list"))
     .description("list the keys; the keys themselves are not kept")
     .action(async (options: FolderOptions) => {
-      for (const line of await listKeys(dataDirOf(options))) process.stdout.write(`${line}\n`);
+      for (const line of await listKeys(keyPlaceOf(options))) process.stdout.write(`${line}\n`);
     });
   addFolderOptions(keys.command("revoke"))
     .description("let a key work no more, at once")
     .argument("<key-id>", "as heddle keys list shows it")
     .action(async (keyId: string, options: FolderOptions) => {
-      if (!(await revokeKey(dataDirOf(options), keyId))) throw new ConfigError(`there is no key ${keyId} that works`);
+      if (!(await revokeKey(keyPlaceOf(options), keyId))) throw new ConfigError(`there is no key ${keyId} that works`);
     });
 }
 
@@ -104,6 +136,8 @@ function addServeOptions(command: Command): Command {
   return addFolderOptions(command)
     .option("-H, --host <address>", "address to listen on (default: 127.0.0.1)")
     .option("-p, --port <number>", "port to listen on, 0 for a free one (default: 2024)", parsePort)
+    .option("--role <role>", "all, or among replicas: api (serves, executes no run) or worker (the other way round)")
+    .option("--no-migrate", "refuse to start where heddle migrate has something to do")
     .option(
       "--allow-unauthenticated",
       "listen where other machines can reach it although callers are not authenticated",
@@ -116,12 +150,17 @@ function parsePort(text: string): number {
   throw new InvalidArgumentError("expected a number from 0 to 65535.");
 }
 
+function parseAddress(text: string): string {
+  if (URL.canParse(text) && /^https?:/.test(text)) return text;
+  throw new InvalidArgumentError('expected an address such as "https://agents.example.com/api".');
+}
+
 async function run(options: ServeOptions, { watch }: { readonly watch: boolean }): Promise<void> {
   const { config, variables, warnings } = loadConfig({
     cwd: process.cwd(),
     file: options.config,
     environment: process.env,
-    overrides: { ...options, dataDir: options.data },
+    overrides: { ...options, dataDir: options.data, migrate: options.migrate === false ? false : undefined },
   });
   Object.assign(process.env, variables);
   const format = watch && config.log.format === "auto" ? "pretty" : config.log.format;
@@ -139,10 +178,36 @@ async function run(options: ServeOptions, { watch }: { readonly watch: boolean }
 }
 
 async function gc(options: FolderOptions & { readonly dryRun?: boolean }): Promise<void> {
-  const config = readConfig(options);
+  const configured = readConfig(options);
+  const config = options.data === undefined ? configured : { ...configured, database: { url: null } }; // a folder that is named
   const log = createLog(config.log);
   const work = options.dryRun === true ? lookForGarbage : collectGarbage;
   await inFolder(config.dataDir, () => work({ config, log, print }));
+}
+
+async function migrate(options: FolderOptions & { readonly dryRun?: boolean }): Promise<void> {
+  const config = readConfig(options);
+  const work = options.dryRun === true ? lookForMigrations : makeMigrations;
+  await inFolder(config.dataDir, () => work({ config, log: createLog(config.log), print }));
+}
+
+async function moveData(options: FolderOptions): Promise<void> {
+  const config = readConfig(options);
+  const log = createLog(config.log);
+  await inFolder(config.dataDir, () => migrateData({ config, clock: systemClock, log, print, report: showProgress() }));
+}
+
+/** Ends with code 1 where there is a problem. */
+async function doctor({ config: file, data, url, json }: DoctorOptions, engines: string): Promise<void> {
+  const overrides = { dataDir: data, allowUnauthenticated: true };
+  const source = { cwd: process.cwd(), file, environment: process.env, overrides };
+  const findings: Finding[] = [];
+  for await (const finding of examine({ source, url: url ?? null, engines, clock: systemClock })) {
+    findings.push(finding);
+    if (json !== true) for (const line of linesOf(finding)) print(line);
+  }
+  print(json === true ? JSON.stringify({ findings }, null, 2) : summaryOf(findings));
+  if (findings.some(({ level }) => level === "problem")) process.exitCode = 1;
 }
 
 async function backupTo(target: string, options: FolderOptions, version: string): Promise<void> {
@@ -169,9 +234,19 @@ function readConfig({ config: file, data }: FolderOptions): Config {
   return loadConfig({ cwd: process.cwd(), file, environment: process.env, overrides }).config;
 }
 
-/** A folder that is named needs no configuration. */
+/** A folder that is named needs no configuration. Throws a `ConfigError` where what is kept is in no folder. */
 function dataDirOf(options: FolderOptions): string {
-  return options.data === undefined ? readConfig(options).dataDir : resolve(options.data);
+  if (options.data !== undefined) return resolve(options.data);
+  const { database, dataDir } = readConfig(options);
+  if (database.type === "sqlite") return dataDir;
+  const instead = database.type === "postgres" ? ": use pg_dump and pg_restore, or name a folder with --data" : "";
+  throw new ConfigError(`database.type is ${database.type}, and this is for the data folder of sqlite${instead}`);
+}
+
+/** A folder that is named is where keys are, whatever the configuration says. */
+function keyPlaceOf(options: FolderOptions): KeyPlace {
+  if (options.data === undefined) return readConfig(options);
+  return { dataDir: resolve(options.data), database: { url: null, timeoutSeconds: 0, migrate: true } };
 }
 
 async function inFolder<T>(dataDir: string, work: () => Promise<T>): Promise<T> {
@@ -179,7 +254,7 @@ async function inFolder<T>(dataDir: string, work: () => Promise<T>): Promise<T> 
     return await work();
   } catch (error) {
     if (error instanceof Error && "syscall" in error) throw new DataFolderError(error.message, { cause: error });
-    throw unusableFolder(dataDir, error);
+    throw unusableStorage({ folder: dataDir, url: null }, error);
   }
 }
 
@@ -243,6 +318,7 @@ function explain(error: unknown): string | undefined {
     EmbeddingLoadError,
     GraphLoadError,
     ItemIndexError,
+    PendingMigrationsError,
     UnsafePackageError,
   ];
   if (error instanceof Error && mendable.some((Kind) => error instanceof Kind)) return error.message;

@@ -8,12 +8,12 @@
  */
 
 import { putRight } from "./composition/aftermath.js";
-import { openApp } from "./composition/app.js";
+import { bareApp, openApp } from "./composition/app.js";
 import { openAssistants } from "./composition/assistants.js";
 import { openAuthentication } from "./composition/authentication.js";
 import { openCode } from "./composition/code.js";
 import { openCrons } from "./composition/crons.js";
-import { createHttp, reachable } from "./composition/http.js";
+import { createBareListener, createHttp, reachable } from "./composition/http.js";
 import type { OnStop } from "./composition/on-stop.js";
 import { openRoutes } from "./composition/routes.js";
 import { openRunLog } from "./composition/run-log.js";
@@ -28,7 +28,7 @@ import type { Log } from "./core/log.js";
 import { createMetrics } from "./core/metrics.js";
 import { type Blame, createBlame } from "./graphs/blame.js";
 import { requireSafeCheckpoints } from "./graphs/checkpoint-version.js";
-import { unusableFolder } from "./storage/data-file.js";
+import { unusableStorage } from "./storage/data-file.js";
 
 export interface Gateway {
   /** `http://HOST:PORT`, with the port that was taken. */
@@ -62,7 +62,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     return { url, stop };
   } catch (error) {
     await stop();
-    throw unusableFolder(config.dataDir, error);
+    throw unusableStorage({ folder: config.dataDir, url: config.database.url }, error);
   }
 }
 
@@ -110,11 +110,16 @@ async function open(
   for (const { graphId, checkpointer, store } of code.host.graphs()) {
     log.info({ graphId, checkpointer, store }, "graph loaded");
   }
-  const { authenticate, recall, ownRequests } = await openAuthentication({ config, storage, shownClock, log });
+  const { authenticate, recall, ownRequests, admitTicket } = await openAuthentication({
+    config,
+    storage,
+    shownClock,
+    log,
+  });
   const assistants = await openAssistants({ storage, code });
 
   // ---- runs, threads and crons
-  const runLog = openRunLog({ config, storage, log, metrics }, onStop);
+  const runLog = await openRunLog({ config, storage, log, metrics }, onStop);
   const { bridge, signals } = runLog;
   const runs = openRuns({ config, storage, code, assistants, runLog, log, metrics });
   const { manager, readiness, worker } = runs;
@@ -131,11 +136,11 @@ async function open(
     log,
     metrics,
   });
-  await putRight({ storage, threads, log });
+  await putRight({ config, storage, runLog, runs, threads, log, metrics }, onStop);
   startRetention({ config, storage, finishDeletion, log }, onStop);
 
   // ---- HTTP
-  const { routes, answers, bundles, endlessStreams, hasCrons, protocolDeps } = await openRoutes({
+  const { routes, health, answers, bundles, endlessStreams, hasCrons, protocolDeps } = await openRoutes({
     config,
     watch,
     storage,
@@ -145,13 +150,24 @@ async function open(
     runs,
     threads,
     cronService,
+    admitTicket,
     log,
     metrics,
   });
-  const app = await openApp({ config, routes, authenticate, readiness, clock, log, metrics });
+  const appDeps = { config, authenticate, readiness, clock, log, metrics };
+  const app = await openApp({ ...appDeps, routes });
   answer = (request) => app.fetch(request);
   if (watch) await startWatching({ config, code, customApp: app.custom, bundles, log }, onStop);
-  const { listener, sockets } = createHttp({ config, app, protocolDeps, authenticate, clock, log, metrics });
+  const { listener, sockets } = createHttp({
+    config,
+    app,
+    protocolDeps,
+    authenticate,
+    admitTicket,
+    clock,
+    log,
+    metrics,
+  });
   onStop(() => listener.closeConnections());
   onStop(() => bridge.close());
   const webhooks = createWebhooks({ config, storage, app, ownRequests, signals, shownClock, log, metrics });
@@ -165,11 +181,21 @@ async function open(
     endlessStreams.close();
     sockets.close();
   });
-  const url = await listener.listen(server.host, server.port);
-  serverUrl = reachable(url);
-  onStop(() => listener.refuse());
+  let url: string;
+  if (config.role === "worker") {
+    // Clients are served elsewhere. The code of its graphs is served here, from this machine alone.
+    serverUrl = await listener.listen("127.0.0.1", 0);
+    const face = createBareListener({ config, app: bareApp({ ...appDeps, routes: health }), clock, log });
+    onStop(() => face.closeConnections());
+    url = await face.listen(server.host, server.port);
+    onStop(() => face.refuse());
+  } else {
+    url = await listener.listen(server.host, server.port);
+    serverUrl = reachable(url);
+    onStop(() => listener.refuse());
+  }
   if (!server.disableWebhooks) await webhooks.start();
-  worker.start();
+  if (config.role !== "api") worker.start();
   readiness.open();
   onStop(() => {
     readiness.drain();

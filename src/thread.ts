@@ -10,11 +10,14 @@ import type { LangsmithAccess } from "./graphs/langsmith.js";
 import { GraphRegistry, type GraphRegistryOptions } from "./graphs/registry.js";
 import { toPlainError } from "./graphs/thread-messages.js";
 import { locatedGraphs, openThreadLine } from "./graphs/thread-server.js";
-import { openThreadStorage } from "./storage/thread-storage.js";
+import { type AskStorage, openThreadStorage, type ThreadStorage } from "./storage/thread-storage.js";
 
 /** What a thread is started with. */
 export interface ThreadData extends GraphRegistryOptions {
-  readonly checkpointFile: string;
+  /** The checkpoints, which the main thread has opened before. */
+  readonly checkpointPlace:
+    | { readonly kind: "file"; readonly file: string }
+    | { readonly kind: "server"; readonly url: string };
   /** How long a graph may take to answer what does not run it. */
   readonly answerMs: number;
   /** How items are indexed; null: they are not. */
@@ -26,7 +29,7 @@ export interface ThreadData extends GraphRegistryOptions {
 
 if (parentPort === null) throw new Error("this module is started as a worker thread");
 // Made by `composition/code.ts`.
-const { checkpointFile, answerMs, index, basePath, langsmith, ...graphs } = workerData as ThreadData;
+const { checkpointPlace, answerMs, index, basePath, langsmith, ...graphs } = workerData as ThreadData;
 const blame = createBlame();
 const line = openThreadLine(parentPort, blame);
 catchStrayErrors(blame, line.log);
@@ -35,7 +38,7 @@ bindLoopback(
   basePath,
 );
 try {
-  const storage = openThreadStorage(checkpointFile, line.ask, index?.fields ?? null);
+  const storage = await openStorage(line.ask);
   const registry = new GraphRegistry(graphs);
   await registry.load();
   const embed = index === null ? null : await loadEmbeddings(index, { baseDir: graphs.baseDir, clock: systemClock });
@@ -53,4 +56,11 @@ try {
   line.send({ type: "ready", graphs: locatedGraphs(registry) });
 } catch (error) {
   line.send({ type: "not ready", error: toPlainError(error) });
+}
+
+async function openStorage(ask: AskStorage): Promise<ThreadStorage> {
+  const fields = index?.fields ?? null;
+  if (checkpointPlace.kind === "file") return openThreadStorage(checkpointPlace.file, ask, fields);
+  const { openPostgresThreadStorage } = await import("./storage/thread-storage-postgres.js"); // loaded only where it is used
+  return openPostgresThreadStorage(checkpointPlace.url, ask, fields);
 }

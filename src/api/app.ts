@@ -192,7 +192,7 @@ function mount(app: Hono<AppEnv>, route: Route, { bodyLimit, authenticate }: App
     const notes = context.get("heddle");
     notes.route = route;
     notes.params = params;
-    const caller = route.access === "everybody" ? NOBODY : (notes.caller ?? (await authenticate(req.raw)));
+    const caller = await callerOf(route, () => notes.caller ?? authenticate(req.raw), req.raw);
     if (context.env?.onUpgrade !== undefined) {
       context.env.onUpgrade({ headers: req.raw.headers, caller });
       return context.body(null);
@@ -229,6 +229,15 @@ function mount(app: Hono<AppEnv>, route: Route, { bodyLimit, authenticate }: App
     await response.body?.cancel(); // nobody will read it
     return new Response(null, response); // what is read already cannot be given the headers of CORS
   });
+}
+
+function callerOf(
+  { access }: Route,
+  known: () => Caller | Promise<Caller>,
+  request: Request,
+): Caller | Promise<Caller> {
+  if (access === "everybody") return NOBODY;
+  return access === "caller" ? known() : access(request);
 }
 
 function isStream({ responses: { 200: answer } }: Route): boolean {

@@ -6,7 +6,7 @@ import type { RunConfig } from "../core/model.js";
 import type { AssistantService } from "../graphs/assistants.js";
 import type { GraphHost } from "../graphs/host.js";
 import type { RunManager } from "../runs/manager.js";
-import { ASSISTANT_SORT_COLUMNS, type AssistantFilter } from "../storage/storage.js";
+import { ASSISTANT_SORT_COLUMNS, type AssistantFilter } from "../storage/ports/assistants.js";
 import type { ThreadService } from "../threads/threads.js";
 import { queryBoolean, queryString } from "./query.js";
 import { paginationHeaders, pick, renderAssistant, renderAssistantVersion } from "./render.js";
@@ -18,6 +18,7 @@ import {
   id,
   jsonObject,
   limit,
+  metadataObject,
   offset,
   optional,
   pageOf,
@@ -53,7 +54,7 @@ const ASSISTANT_SELECT = [
 const settings = {
   config: runConfig.nullish(),
   context: jsonObject.nullish(),
-  metadata: smallObject.nullish(),
+  metadata: metadataObject.nullish(),
   name: z.string().min(1).max(512).nullish(),
   description: z.string().max(65_536).nullish(),
 };

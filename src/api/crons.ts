@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { PerCaller } from "../core/caller.js";
 import type { Clock } from "../core/clock.js";
 import type { CronService } from "../crons/crons.js";
-import { CRON_SORT_COLUMNS, type CronFilter } from "../storage/storage.js";
+import { CRON_SORT_COLUMNS, type CronFilter } from "../storage/ports/crons.js";
 import { CRON_SELECT, cron, cronCreate, cronPatch, renderCron, toChange, toDraft } from "./cron-wire.js";
 import { iso, paginationHeaders, pick } from "./render.js";
 import { json, type Route, route } from "./route.js";

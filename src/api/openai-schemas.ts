@@ -7,7 +7,7 @@ import { GatewayError, invalid, unsupported } from "../core/errors.js";
 import { type Json, type JsonObject, MULTITASK_STRATEGIES } from "../core/model.js";
 import { isQuestion } from "../faces/chat-messages.js";
 import { parseJsonBody } from "./edge.js";
-import { anyJson, id, jsonObject, label, optional, smallObject } from "./schemas.js";
+import { anyJson, id, jsonObject, label, metadataObject, optional } from "./schemas.js";
 
 const MAX_MESSAGES = 10_000;
 const MAX_PARTS = 1_000;
@@ -99,7 +99,7 @@ const OWN = {
   stream_options: z
     .object({ include_usage: z.boolean().nullish(), include_obfuscation: z.boolean().nullish() })
     .nullish(),
-  metadata: optional(smallObject, {} as JsonObject),
+  metadata: optional(metadataObject, {} as JsonObject),
   user: label.nullish().meta({ description: "Goes to the run's metadata" }),
   thread_id: id.nullish().meta({ description: "heddle's own: a thread that holds the conversation; as X-Thread-Id" }),
   multitask_strategy: z

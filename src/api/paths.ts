@@ -14,7 +14,7 @@ export interface Paths {
   isServed(path: string): boolean;
   /** Whether a canonical path is a built-in one, whatever the method. */
   isBuiltIn(path: string): boolean;
-  /** Whether a built-in route answers this to everybody. */
+  /** Whether a built-in route answers this to everybody, or to those that it knows by itself. */
   isOpen(method: string, path: string): boolean;
 }
 
@@ -27,6 +27,7 @@ export function createPaths(
   const servesRoot = prefixes.length < basePaths.length;
   const builtIn = patternOf(routes);
   const open = patternOf(routes.filter(({ access, method }) => access === "everybody" && method === "get"));
+  const ownAccess = patternOf(routes.filter(({ access }) => typeof access === "function"));
   const unowned = new Set(hasOwnPathsUnder === null ? [] : prefixes.filter((base) => !hasOwnPathsUnder(base)));
   const isUnder = (path: string, base: string): boolean => path === base || path.startsWith(`${base}/`);
   return {
@@ -40,7 +41,7 @@ export function createPaths(
     },
     isServed: (path) => servesRoot || prefixes.some((base) => isUnder(path, base)),
     isBuiltIn: (path) => builtIn.test(path),
-    isOpen: (method, path) => (method === "GET" || method === "HEAD") && open.test(path),
+    isOpen: (method, path) => ownAccess.test(path) || ((method === "GET" || method === "HEAD") && open.test(path)),
   };
 }
 

@@ -1,6 +1,8 @@
 /** From the model to the wire: snake case, ISO dates. */
 import type { Assistant, AssistantVersion, RunPayload, StateTask, Thread, ThreadState } from "../core/model.js";
-import type { CheckpointSizes, ListedRun, ThreadWithValues } from "../storage/storage.js";
+import type { CheckpointSizes } from "../storage/ports/checkpoints.js";
+import type { ListedRun } from "../storage/ports/runs.js";
+import type { ThreadWithValues } from "../storage/ports/threads.js";
 
 type Wire = Record<string, unknown>;
 
@@ -18,7 +20,8 @@ export function threadJson(
 ): string {
   const members = JSON.stringify({ ...pick(renderThreadRow(thread), select), ...extra }).slice(1, -1);
   const values = select === undefined || select.includes("values") ? `"values":${thread.valuesJson ?? "null"}` : "";
-  return `{${[members, values].filter((part) => part !== "").join(",")}}`;
+  const separator = members === "" || values === "" ? "" : ",";
+  return `{${members}${separator}${values}}`; // not joined, which would copy them
 }
 
 /** A thread as an object, for what looks into its values. */

@@ -16,10 +16,10 @@
  *   })
  */
 import { z } from "zod";
-import type { Caller } from "../core/caller.js";
+import type { Authenticate, Caller } from "../core/caller.js";
 import { parseJsonBody } from "./edge.js";
 import { type ErrorShape, validationError } from "./errors.js";
-import { bodyOf } from "./long-text.js";
+import { bodyOf, jsonBodyOf } from "./long-text.js";
 
 export type Method = "get" | "post" | "put" | "patch" | "delete";
 
@@ -47,8 +47,8 @@ export interface Route {
   readonly path: string;
   readonly summary: string;
   readonly tag: string;
-  /** `everybody`: answered without asking who it is. */
-  readonly access: "caller" | "everybody";
+  /** `everybody`: answered without asking who it is. A function: callers are known by something that only this route takes. */
+  readonly access: "caller" | "everybody" | Authenticate;
   readonly params: z.ZodObject;
   readonly query: z.ZodObject;
   readonly body: z.ZodType | null;
@@ -137,12 +137,24 @@ export function json(
   return rawJson(JSON.stringify(body), init);
 }
 
+/** For states, which may hold long texts: looking for them takes as long again as writing what has none. */
+export function stateJson(body: unknown, init: { readonly headers?: Record<string, string> } = {}): Response {
+  return answer(jsonBodyOf(body), init);
+}
+
 /** For JSON that is ready text already. */
 export function rawJson(
   text: string,
   init: { readonly status?: number; readonly headers?: Record<string, string> } = {},
 ): Response {
-  return new Response(bodyOf(text), {
+  return answer(bodyOf(text), init);
+}
+
+function answer(
+  body: string | ReadableStream<Uint8Array>,
+  init: { readonly status?: number; readonly headers?: Record<string, string> },
+): Response {
+  return new Response(body, {
     status: init.status ?? 200,
     headers: { "content-type": "application/json", ...init.headers },
   });

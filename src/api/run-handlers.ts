@@ -123,8 +123,9 @@ export function createRunHandlers({ manager, answers, headerRules }: RunRoutesDe
     async cancelAndStream(threadId, request, action) {
       const answer = await joined(threadId, request);
       const lastEventId = request.headers.get("last-event-id");
-      const cursor = lastEventId === null ? NOW : parseCursor(lastEventId, answer.reading.fence);
+      const { reading } = answer;
       // The stream opens first: what the cancel makes the run say must not be missed.
+      const cursor = lastEventId === null ? await reading.now() : parseCursor(lastEventId, reading.fence);
       const rest = answers.stream({ ...answer, cursor }, request);
       try {
         await manager.as(request.caller).cancel(threadId, request.params.run_id, action);
@@ -136,8 +137,6 @@ export function createRunHandlers({ manager, answers, headerRules }: RunRoutesDe
     },
   };
 }
-
-const NOW = { from: "now" } as const;
 
 /** Prefix-less, because clients append it to their own base URL (W1). */
 function runPath(threadId: string | null, runId: string): string {

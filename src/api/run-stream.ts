@@ -1,5 +1,5 @@
 /** A run's events and results as HTTP answers. */
-import { type Cursor, type Replay, type Signals, StreamBrokenError } from "../bridge/bridge.js";
+import { type Cursor, type Replay, StreamBrokenError } from "../bridge/bridge.js";
 import type { Clock } from "../core/clock.js";
 import { GatewayError } from "../core/errors.js";
 import type { Log } from "../core/log.js";
@@ -11,14 +11,15 @@ import { createFrames, type Frames } from "./frames.js";
 import { piecewise } from "./long-text.js";
 import { createPace, createSpareTime } from "./pace.js";
 import type { RouteRequest } from "./route.js";
-import { type AnswerEnd, createRunAudience } from "./run-audience.js";
+import { type AnswerEnd, createRunAudience, type OtherReaders } from "./run-audience.js";
 import { JSON_HEARTBEAT, longResponse, SSE_HEADERS, SSE_HEARTBEAT } from "./sse.js";
 
 export interface RunAnswersDeps {
   readonly manager: RunManager;
-  readonly signals: Signals;
   /** How long a run whose client left, and wanted it to stop then, waits for a reader. */
   readonly disconnectGraceMs: number;
+  /** Absent where nobody else can have readers. */
+  readonly others?: { readonly readers: OtherReaders; readonly cancelAbandoned: () => Promise<unknown> } | undefined;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -77,7 +78,7 @@ export function locationHeaders(path: string, reconnect: "stream" | "join"): Rec
 /** What is held of frames for readers to come. */
 const SHARED_BYTES = 16 * 1_024 * 1_024;
 
-export function createRunAnswers({ manager, signals, disconnectGraceMs, ...deps }: RunAnswersDeps): RunAnswers {
+export function createRunAnswers({ manager, disconnectGraceMs, others, ...deps }: RunAnswersDeps): RunAnswers {
   const { clock, log, metrics } = deps;
   const frames = createFrames({ maxBytes: SHARED_BYTES });
   const pace = createPace({ clock, spareMs: createSpareTime() });
@@ -85,11 +86,22 @@ export function createRunAnswers({ manager, signals, disconnectGraceMs, ...deps 
     clock,
     graceMs: disconnectGraceMs,
     cancel: cancelAfterDisconnect,
-    onRunEnd: (runId, listener) => signals.on(`run:${runId}`, listener),
+    onRunEnd,
+    others: others?.readers,
   });
 
+  function onRunEnd(runId: string, listener: () => void): () => void {
+    const stop = new AbortController();
+    manager.ended(runId, stop.signal).then(
+      () => stop.signal.aborted || listener(),
+      (error: unknown) => log.error({ err: error, runId }, "it cannot be seen when a run ends whose client left"),
+    );
+    return () => stop.abort();
+  }
+
   function cancelAfterDisconnect(runId: string): void {
-    manager.cancel(null, runId, "interrupt").catch((error: unknown) => {
+    const cancelled = others === undefined ? manager.cancel(null, runId, "interrupt") : others.cancelAbandoned();
+    cancelled.catch((error: unknown) => {
       if (error instanceof GatewayError) return; // it has ended meanwhile
       log.error({ err: error, runId }, "a run could not be cancelled after its client left");
     });
@@ -249,12 +261,12 @@ function joined(parts: readonly Uint8Array[], bytes: number): Uint8Array {
 }
 
 async function* once(make: () => Promise<string>): AsyncGenerator<Uint8Array> {
-  yield* piecewise(await make());
+  yield* piecewise([await make()]);
 }
 
 async function* resultOf(reading: RunReading, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   const result = await reading.result(signal);
-  if (result !== undefined) yield* piecewise(result);
+  if (result !== undefined) yield* piecewise([result]);
 }
 
 /**

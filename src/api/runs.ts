@@ -1,7 +1,7 @@
 /** Runs on threads (R1–R9), and the stop button of the design card. */
 import { z } from "zod";
 import { RUN_STATUSES } from "../core/model.js";
-import { RUN_SELECT } from "../storage/storage.js";
+import { RUN_SELECT } from "../storage/ports/runs.js";
 import { queryBoolean, queryList, queryString } from "./query.js";
 import { paginationHeaders, pick, renderRun } from "./render.js";
 import { json, noContent, type Route, route } from "./route.js";

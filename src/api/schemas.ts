@@ -3,7 +3,7 @@ import { z } from "zod";
 import { unsupported } from "../core/errors.js";
 import { isStorable } from "../core/items.js";
 import { isCommand } from "../core/kit.js";
-import { MAX_METADATA_BYTES } from "../core/metadata.js";
+import { MAX_METADATA_BYTES, MAX_METADATA_KEYS } from "../core/metadata.js";
 import {
   CANCEL_ACTIONS,
   DURABILITIES,
@@ -28,12 +28,19 @@ export const jsonObject = z.record(z.string(), anyJson) as unknown as z.ZodType<
 
 const MAX_SMALL_BYTES = MAX_METADATA_BYTES;
 
-/** For objects that are stored with a row, indexed and compared with many others: metadata and filters. */
+/** For filters, which are compared with many rows, and for what is stored with a row (`metadataObject`). */
 export const smallObject = jsonObject
   .refine((object) => Buffer.byteLength(JSON.stringify(object)) <= MAX_SMALL_BYTES, {
     error: `expected at most ${MAX_SMALL_BYTES} bytes of JSON`,
   })
   .meta({ description: `at most ${MAX_SMALL_BYTES} bytes of JSON` });
+
+/** For what is stored with a row and given to graphs: `MAX_METADATA_KEYS` says why it has few keys. */
+export const metadataObject = smallObject
+  .refine((object) => Object.keys(object).length <= MAX_METADATA_KEYS, {
+    error: `expected at most ${MAX_METADATA_KEYS} keys`,
+  })
+  .meta({ description: `at most ${MAX_METADATA_KEYS} keys and ${MAX_SMALL_BYTES} bytes of JSON` });
 
 const MAX_NAMES = 1_000;
 const STORABLE = "expected text without NUL and halves of surrogate pairs";
@@ -154,11 +161,14 @@ const MAX_WEBHOOK_CHARS = 65_536;
 const recursionLimit = z.number().int().min(1).max(100_000).nullish();
 const maxConcurrency = z.number().int().min(1).max(100_000).nullish();
 
+/** LangChain compares each of them with all others, several times for every node. */
+const MAX_TAGS = 128;
+
 /** LangChain's options come in both spellings. */
 export const runConfig = z.looseObject({
   configurable: jsonObject.nullish(),
-  metadata: smallObject.nullish(),
-  tags: z.array(label).max(MAX_NAMES).nullish(),
+  metadata: metadataObject.nullish(),
+  tags: z.array(label).max(MAX_TAGS).nullish(),
   recursion_limit: recursionLimit,
   recursionLimit,
   max_concurrency: maxConcurrency,
@@ -172,7 +182,7 @@ export const runCreate = z
     assistant_id: assistantIdOrGraphId,
     input: optional(graphValue, null),
     command: optional(command, null),
-    metadata: optional(smallObject, {}),
+    metadata: optional(metadataObject, {}),
     config: optional(runConfig, {}),
     context: optional(anyJson, null),
     checkpoint: optional(checkpointPointer, null),

@@ -4,7 +4,7 @@ import { isPermitted } from "../core/caller.js";
 import { GatewayError } from "../core/errors.js";
 import type { Metrics } from "../core/metrics.js";
 import type { Readiness } from "../core/readiness.js";
-import type { RunStore } from "../storage/storage.js";
+import type { RunStore } from "../storage/ports/runs.js";
 import { docsPage } from "./docs-page.js";
 import { type OpenApiDocument, openApiDocument } from "./openapi.js";
 import { queryBoolean, queryString } from "./query.js";
@@ -17,8 +17,11 @@ export interface SystemRoutesDeps {
   readonly runs: RunStore;
   readonly readiness: Pick<Readiness, "reason">;
   readonly metrics: Metrics;
+  readonly replica: Replica;
   /** All other routes: what the descriptions describe. */
   readonly routes: readonly Route[];
+  /** Where what runs say is kept for those who read it, and whether that can be reached. */
+  readonly bridgeState: () => { readonly type: "memory" | "redis"; readonly state: "up" | "away" };
   /** Whether runs may ask for what LangSmith does. */
   readonly hasLangsmith: boolean;
   /** Groups that the configuration switches off. */
@@ -34,6 +37,17 @@ export interface SystemRoutesDeps {
   };
 }
 
+/** The process that answers, among others maybe. */
+export interface Replica {
+  readonly id: string;
+  readonly role: "all" | "api" | "worker";
+  /** How many runs it executes now. */
+  readonly leases: () => number;
+}
+
+/** What is served of a replica that serves no clients. */
+export const HEALTH_PATHS: ReadonlySet<string> = new Set(["/ok", "/ready", "/metrics", "/info"]);
+
 /** Of the schema that the protocol's types are made from. */
 const PROTOCOL_VERSION = "0.0.13";
 
@@ -46,12 +60,18 @@ const serverInfo = z
       .string()
       .nullable()
       .meta({ description: "The version of the event-streaming protocol" }),
+    stream_bridge: z.object({ type: z.enum(["memory", "redis"]), state: z.enum(["up", "away"]) }).meta({
+      description: "Where live events are shared; while it is `away` runs go on, and streams come from the ledger",
+    }),
     flags: z.record(z.string(), z.boolean()).meta({ description: "What this server can do" }),
+    replica: z
+      .object({ id: z.string(), role: z.enum(["all", "api", "worker"]), runs: z.int() })
+      .meta({ description: "The process that answered, and how many runs it executes" }),
   })
   .meta({ id: "ServerInfo" });
 
 export function systemRoutes(deps: SystemRoutesDeps): Route[] {
-  const { version, langgraphVersion, runs, readiness, metrics, disabled } = deps;
+  const { version, langgraphVersion, runs, readiness, metrics, disabled, replica } = deps;
 
   const health = route({
     method: "get",
@@ -101,6 +121,7 @@ export function systemRoutes(deps: SystemRoutesDeps): Route[] {
           langgraph_js_version: langgraphVersion,
           context: "js",
           event_streaming_protocol: disabled.eventStreaming ? null : PROTOCOL_VERSION,
+          stream_bridge: deps.bridgeState(),
           flags: {
             assistants: !disabled.assistants,
             crons: !disabled.crons,
@@ -116,6 +137,7 @@ export function systemRoutes(deps: SystemRoutesDeps): Route[] {
             thread_ttl: true,
             webhooks: !disabled.webhooks,
           },
+          replica: { id: replica.id, role: replica.role, runs: replica.leases() },
         }),
     }),
     route({

@@ -11,7 +11,7 @@ import {
   type ThreadFilter,
   type ThreadPosition,
   type ThreadWithValues,
-} from "../storage/storage.js";
+} from "../storage/ports/threads.js";
 import { type LiveChange, type LiveSearchDeps, openLiveSearch } from "../threads/live-search.js";
 import { parseThreadFilter } from "../threads/thread-filter.js";
 import type { ThreadService } from "../threads/threads.js";

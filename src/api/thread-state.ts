@@ -10,7 +10,7 @@ import type { ThreadStateService } from "../threads/state.js";
 import type { ThreadService } from "../threads/threads.js";
 import { queryBoolean, queryInteger, queryList, queryString } from "./query.js";
 import { renderState, threadJson } from "./render.js";
-import { json, type ResponseDescription, type Route, rawJson, route } from "./route.js";
+import { json, type ResponseDescription, type Route, rawJson, route, stateJson } from "./route.js";
 import {
   checkpointPointer,
   command,
@@ -19,6 +19,7 @@ import {
   jsonObject,
   label,
   limit,
+  metadataObject,
   optional,
   smallObject,
   thread,
@@ -80,7 +81,7 @@ export function stateRoutes({ threads, state, manager, clock, pageLimit: maxByte
         // Asked first: what ends in between is said to go on, never the other way round.
         const isBusy = await isUnderWay(caller, params.thread_id);
         const head = await state.as(caller).get(params.thread_id, null, query);
-        return json(renderState(isBusy ? goingOn(head) : head));
+        return stateJson(renderState(isBusy ? goingOn(head) : head));
       },
     }),
     route({
@@ -108,7 +109,7 @@ export function stateRoutes({ threads, state, manager, clock, pageLimit: maxByte
       summary: "Merge metadata into a thread (the older spelling of PATCH /threads/{thread_id})",
       tag: "state",
       params: threadParams,
-      body: z.object({ metadata: smallObject }),
+      body: z.object({ metadata: metadataObject }),
       responses: { 200: thread },
       handle: async ({ params, body, caller }) =>
         rawJson(threadJson(await threads.as(caller).patch(params.thread_id, body))),
@@ -122,7 +123,9 @@ export function stateRoutes({ threads, state, manager, clock, pageLimit: maxByte
       query: z.object({ subgraphs: queryBoolean(false) }),
       responses: { 200: threadState },
       async handle({ params, query, caller }) {
-        return json(renderState(await state.as(caller).get(params.thread_id, pointerTo(params.checkpoint_id), query)));
+        return stateJson(
+          renderState(await state.as(caller).get(params.thread_id, pointerTo(params.checkpoint_id), query)),
+        );
       },
     }),
     route({
@@ -134,7 +137,7 @@ export function stateRoutes({ threads, state, manager, clock, pageLimit: maxByte
       body: z.object({ checkpoint: checkpointPointer, subgraphs: optional(z.boolean(), false) }),
       responses: { 200: threadState },
       async handle({ params, body, caller }) {
-        return json(renderState(await state.as(caller).get(params.thread_id, body.checkpoint, body)));
+        return stateJson(renderState(await state.as(caller).get(params.thread_id, body.checkpoint, body)));
       },
     }),
     route({
@@ -176,7 +179,7 @@ export function stateRoutes({ threads, state, manager, clock, pageLimit: maxByte
 
 /** A hook shows the newest states of a thread, so a page that is full ends early instead of being refused. */
 function renderHistory({ states, next }: HistoryPage): Response {
-  return json(states.map(renderState), { headers: next === null ? {} : { "x-pagination-next": next } });
+  return stateJson(states.map(renderState), { headers: next === null ? {} : { "x-pagination-next": next } });
 }
 
 /**

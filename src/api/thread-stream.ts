@@ -1,7 +1,7 @@
 /** `GET /threads/{thread_id}/stream`: everything that runs of a thread stream, over runs, in the words of REST. */
 import { z } from "zod";
 import type { PerCaller } from "../core/caller.js";
-import { formatPlace, parsePlace, type ReadThreadEvents, type ThreadEvent } from "../runs/thread-events.js";
+import { formatPlace, type OpenThreadEvents, parsePlace, type ThreadEvent } from "../runs/thread-events.js";
 import type { ThreadStateService } from "../threads/state.js";
 import type { ThreadService } from "../threads/threads.js";
 import type { EndlessStreams } from "./endless-stream.js";
@@ -11,7 +11,7 @@ import { type Route, route } from "./route.js";
 import { id } from "./schemas.js";
 
 export interface ThreadStreamDeps {
-  readonly events: ReadThreadEvents;
+  readonly open: OpenThreadEvents;
   readonly threads: PerCaller<ThreadService>;
   readonly state: PerCaller<ThreadStateService>;
   readonly streams: EndlessStreams;
@@ -44,14 +44,12 @@ export function threadStreamRoutes(deps: ThreadStreamDeps): Route[] {
         const { scope } = await caller.authorize("threads:read", { thread_id: threadId });
         const cursor = parsePlace(headers.get("last-event-id"));
         const wanted = new Set<ThreadStreamMode>(query.stream_mode ?? query.stream_modes ?? ["run_modes"]);
+        const events = await deps.open(threadId, { cursor, scope });
         return deps.streams.open(
           {
             threadId,
             headers: { location: `/threads/${threadId}/stream` },
-            chunks: (signal) => {
-              const events = deps.events(threadId, { cursor, signal, scope });
-              return frames(deps.state.as(caller), threadId, { wanted, events });
-            },
+            chunks: (signal) => frames(deps.state.as(caller), threadId, { wanted, events: events(signal) }),
           },
           { breakConnection },
         );

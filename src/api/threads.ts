@@ -2,13 +2,13 @@
 import { z } from "zod";
 import type { Caller, PerCaller } from "../core/caller.js";
 import type { RunManager } from "../runs/manager.js";
-import type { ThreadWithValues } from "../storage/storage.js";
+import type { ThreadWithValues } from "../storage/ports/threads.js";
 import type { ThreadStateService } from "../threads/state.js";
 import type { ThreadService } from "../threads/threads.js";
 import { queryList } from "./query.js";
 import { renderRun, renderState, renderStorage, renderTtl, threadJson } from "./render.js";
 import { json, noContent, type Route, rawJson, route } from "./route.js";
-import { id, optional, smallObject, thread, threadStorage, ttl } from "./schemas.js";
+import { id, metadataObject, optional, thread, threadStorage, ttl } from "./schemas.js";
 import { stateUpdate, toStateUpdate } from "./thread-state.js";
 
 export interface ThreadRoutesDeps {
@@ -49,7 +49,7 @@ export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Rou
       tag: "threads",
       body: z.object({
         thread_id: id.nullish(),
-        metadata: optional(smallObject, {}),
+        metadata: optional(metadataObject, {}),
         if_exists: optional(z.enum(["raise", "do_nothing"]), "raise" as const),
         ttl: optional(ttl, null),
         supersteps: optional(z.array(z.object({ updates: z.array(stateUpdate).min(1).max(1_000) })).max(1_000), []),
@@ -98,7 +98,7 @@ export function threadRoutes({ threads, state, manager }: ThreadRoutesDeps): Rou
       summary: "Merge metadata into a thread, or change its ttl",
       tag: "threads",
       params: threadParams,
-      body: z.object({ metadata: smallObject.nullish(), ttl: ttl.nullish() }),
+      body: z.object({ metadata: metadataObject.nullish(), ttl: ttl.nullish() }),
       responses: { 200: thread, 204: "with `Prefer: return=minimal`" },
       async handle({ params, body, headers, caller }) {
         const patched = await threads.as(caller).patch(params.thread_id, {

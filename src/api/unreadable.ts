@@ -4,6 +4,7 @@
  */
 import type { Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import type { Clock } from "../core/clock.js";
 import { newId } from "../core/ids.js";
 import type { Log } from "../core/log.js";
 
@@ -38,25 +39,67 @@ const REFUSALS: Readonly<Record<string, Refusal>> = {
   },
 };
 
-/** Answers what Node's parser refuses, and expectations that nobody can meet. */
-export function refuseUnreadable(server: Server): void {
-  const answers = new WeakMap<Socket, ServerResponse>();
-  server.prependListener("request", (request, response) => {
+/** What is known of a connection: how many requests it has brought, and the newest answer. */
+interface Course {
+  readonly requests: number;
+  readonly answer: ServerResponse;
+}
+
+/**
+ * Answers what Node's parser refuses, and expectations that nobody can meet.
+ *
+ * Nobody is called slow for what this process did not read in time because it stood still: what lies there is read first, and
+ * a request that goes on with that gets its time (`requestTimeoutMs`) once more.
+ */
+export function refuseUnreadable(
+  server: Server,
+  { requestTimeoutMs, clock }: { readonly requestTimeoutMs: number; readonly clock: Clock },
+): void {
+  const courses = new WeakMap<Socket, Course>();
+  server.prependListener("request", (request, answer) => {
     if (request.url === "*") request.url = "/*"; // a target that the adapter refuses by itself, without a body
-    answers.set(request.socket, response);
+    courses.set(request.socket, { requests: (courses.get(request.socket)?.requests ?? 0) + 1, answer });
   });
-  server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
-    const answer = answers.get(socket);
+
+  function refuse(socket: Socket, error: NodeJS.ErrnoException): void {
+    const answer = courses.get(socket)?.answer;
     // In the middle of an answer it would be taken for a part of that.
     const isAnswering = answer?.headersSent === true && !answer.writableFinished;
-    if (!socket.writable || error.code === "ECONNRESET" || isAnswering) socket.destroy();
+    // Who has sent nothing may be sending a request just now, and would take this for the answer.
+    const isSilent = socket.bytesRead === 0;
+    if (!socket.writable || error.code === "ECONNRESET" || isAnswering || isSilent) socket.destroy();
     else socket.end(toBytes(REFUSALS[error.code ?? ""] ?? NOT_HTTP), () => socket.destroy());
+  }
+
+  function refuseIfSlow(socket: Socket, error: NodeJS.ErrnoException): void {
+    const seen = socket.bytesRead;
+    const course = courses.get(socket);
+    const late = (course?.requests ?? 0) + (course?.answer.req.complete === false ? 0 : 1);
+    setImmediate(() => {
+      if (socket.bytesRead === seen) refuse(socket, error);
+      else if (requestTimeoutMs > 0 && !hasArrived(courses.get(socket), late)) {
+        const forget = clock.after(requestTimeoutMs, () => {
+          if (!hasArrived(courses.get(socket), late)) refuse(socket, error);
+        });
+        socket.once("close", forget);
+      }
+    });
+  }
+
+  server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
+    (error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? refuseIfSlow : refuse)(socket, error);
   });
   server.on("checkExpectation", (request, response: ServerResponse) => {
     const body = { detail: `Expect: ${request.headers.expect} cannot be met`, code: "bad_request" };
     response.writeHead(417, { "content-type": "application/json", "x-request-id": newId() });
     response.end(JSON.stringify(body));
   });
+}
+
+/** Whether the request of this number, from 1, is here as a whole. */
+function hasArrived(course: Course | undefined, number: number): boolean {
+  if (course === undefined || course.requests < number) return false;
+  return course.requests > number || course.answer.req.complete;
 }
 
 function toBytes({ status, reason, detail, code }: Refusal): string {

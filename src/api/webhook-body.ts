@@ -1,6 +1,6 @@
 /** What a webhook says on the wire: the run as the API shows it, how it ended, and the final state as `wait` answers it. */
 import { resultJson } from "../runs/result.js";
-import type { WebhookDelivery } from "../storage/storage.js";
+import type { WebhookDelivery } from "../storage/ports/webhooks.js";
 import { iso, renderRun } from "./render.js";
 
 /** JSON. The stored state goes in as it is: it may be long, and is sent several times. */

@@ -6,8 +6,10 @@ import { type IncomingMessage, STATUS_CODES } from "node:http";
 import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { Authenticate } from "../core/caller.js";
+import { PROBE_PATHS } from "../core/doctor-probe.js";
 import type { Metrics } from "../core/metrics.js";
 import type { Upgrade } from "./app.js";
+import { openProbeSocket } from "./doctor.js";
 import { answerFor } from "./errors.js";
 import { type CorsRules, originRule } from "./origins.js";
 import { id as threadIdSchema } from "./schemas.js";
@@ -28,6 +30,8 @@ export interface SocketServerDeps extends SocketSessionDeps {
   /** What the project's own app makes of the request; null without one. */
   readonly askApp: ((request: Request) => Promise<Upgrade | Response>) | null;
   readonly metrics: Metrics;
+  /** Who may have `heddle doctor`'s socket. */
+  readonly admitTicket: Authenticate;
 }
 
 /** Clients of the protocol take the codes from 4400 to 4499 for final. */
@@ -72,6 +76,13 @@ export function createSocketServer(deps: SocketServerDeps): SocketServer {
     server.handleUpgrade(request, socket, head, (webSocket) => open(webSocket, threadId, { headers, caller }));
   }
 
+  async function admitProbe(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    const caller = await deps.admitTicket(requestOf(request));
+    if (socket.destroyed) return;
+    socket.once("close", caller.enterStream());
+    server.handleUpgrade(request, socket, head, (webSocket) => openProbeSocket(webSocket, deps.clock));
+  }
+
   async function upgradeOf(asked: Request): Promise<Upgrade> {
     return { headers: asked.headers, caller: await deps.authenticate(asked) };
   }
@@ -86,13 +97,16 @@ export function createSocketServer(deps: SocketServerDeps): SocketServer {
     upgrade(request, socket, head) {
       connections.add(socket);
       socket.on("close", () => connections.delete(socket));
-      const threadId = threadIdOf(request.url ?? "", deps.basePaths);
+      const path = pathUnder(deps.basePaths, request.url ?? "", [THREAD_SOCKET, PROBE_SOCKET]);
       const { origin, host } = request.headers;
-      if (threadId === undefined) return refuse(socket, 404, "no such WebSocket");
+      if (path === undefined) return refuse(socket, 404, "no such WebSocket");
       if (origin !== undefined && !isSameOrigin(origin, host) && !isAllowed(origin)) {
         return refuse(socket, 403, `pages of ${JSON.stringify(origin)} may not use this gateway: see server.cors`);
       }
-      admit(request, socket, head, threadId).catch((error: unknown) => refuseFor(socket, error));
+      const [, threadId] = path;
+      const admitted =
+        threadId === undefined ? admitProbe(request, socket, head) : admit(request, socket, head, decoded(threadId));
+      admitted.catch((error: unknown) => refuseFor(socket, error));
     },
 
     close() {
@@ -105,13 +119,22 @@ export function createSocketServer(deps: SocketServerDeps): SocketServer {
   };
 }
 
-function threadIdOf(url: string, basePaths: readonly string[]): string | undefined {
+/** With the thread's id as it is in the path. */
+const THREAD_SOCKET = /^\/threads\/([^/]+)\/stream\/events\/?$/;
+const PROBE_SOCKET = new RegExp(`^${PROBE_PATHS.socket}$`);
+
+/** What of `patterns` the path of `url` is under any of `basePaths`. */
+function pathUnder(
+  basePaths: readonly string[],
+  url: string,
+  patterns: readonly RegExp[],
+): RegExpExecArray | undefined {
   const path = url.split("?", 1)[0] ?? "";
   for (const base of basePaths) {
-    const start = `${base === "/" ? "" : base}/threads/`;
-    const rest = path.startsWith(start) ? path.slice(start.length) : undefined;
-    const found = rest === undefined ? null : /^([^/]+)\/stream\/events\/?$/.exec(rest);
-    if (found?.[1] !== undefined) return decoded(found[1]);
+    const start = base === "/" ? "" : base;
+    const rest = path.startsWith(`${start}/`) ? path.slice(start.length) : "";
+    const found = patterns.map((pattern) => pattern.exec(rest)).find((match) => match !== null);
+    if (found !== undefined) return found;
   }
   return undefined;
 }

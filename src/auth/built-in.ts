@@ -3,7 +3,7 @@ import type { Callers } from "../core/caller.js";
 import type { Clock } from "../core/clock.js";
 import { GatewayError } from "../core/errors.js";
 import type { User } from "../core/model.js";
-import type { ApiKey, ApiKeyStore } from "../storage/storage.js";
+import type { ApiKey, ApiKeyStore } from "../storage/ports/api-keys.js";
 import { hashOf, isApiKey } from "./keys.js";
 import { createOwner, type Isolation } from "./ownership.js";
 

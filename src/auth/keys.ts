@@ -1,6 +1,6 @@
 /** API keys: made here, stored as hashes, shown once. */
 import { createHash, randomBytes } from "node:crypto";
-import type { ApiKeyStore, NewApiKey } from "../storage/storage.js";
+import type { ApiKeyStore, NewApiKey } from "../storage/ports/api-keys.js";
 
 /** So that people, and tools that look for leaked secrets, know one when they see it. */
 const PREFIX = "hdl_";

@@ -5,7 +5,7 @@ import { ANYONE, type Callers } from "../core/caller.js";
 import type { Clock } from "../core/clock.js";
 import type { Log } from "../core/log.js";
 import { importExport } from "../graphs/project-export.js";
-import type { ApiKeyStore } from "../storage/storage.js";
+import type { ApiKeyStore } from "../storage/ports/api-keys.js";
 import { createBuiltInCallers } from "./built-in.js";
 import { type CustomAuthDeps, createCustomCallers, unhandledEvents } from "./custom.js";
 import type { Isolation } from "./ownership.js";

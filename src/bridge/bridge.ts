@@ -36,6 +36,14 @@ export type StreamBatch =
   | { readonly kind: "gap" };
 
 /**
+ * Of a bridge that processes share: nothing has come for a while, and the bridge cannot tell whether there is something. A
+ * reader who can looks elsewhere; the subscription goes on.
+ */
+export interface Silence {
+  readonly kind: "silence";
+}
+
+/**
  * How what a log holds already is told to somebody who joins: event by event, or folded (`bridge/fold.ts`), which brings a
  * client to the same state with less. What is published later is never folded.
  */
@@ -57,7 +65,10 @@ export interface LogExtent {
 }
 
 export interface StreamBridge {
-  /** Appends to the run's log. An id that is not greater than the last one comes from a zombie: false, nothing changes. */
+  /**
+   * Appends to the run's log. An id that is not greater than the last one comes from a zombie: false, nothing changes. A
+   * shared bridge may find that out later; readers see nothing of it all the same. A promise sets the pace.
+   */
   publish(runId: string, event: StreamEvent): boolean | Promise<boolean>;
   /** Marks the log complete: subscriptions finish after the last event. */
   end(runId: string): void | Promise<void>;
@@ -67,9 +78,10 @@ export interface StreamBridge {
   extent(runId: string): LogExtent | undefined | Promise<LogExtent | undefined>;
   /**
    * Reads the run's log. Waits for a run that has not published yet; returns at the end of a complete log; throws
-   * `StreamBrokenError` when the bridge closes first, because an unfinished stream must never look finished.
+   * `StreamBrokenError` when the bridge closes first, because an unfinished stream must never look finished. Where a claim
+   * ends that did not end the run, what its owner could not share is not in the log: the ledger may have it.
    */
-  subscribe(runId: string, options: SubscribeOptions): AsyncIterable<StreamBatch>;
+  subscribe(runId: string, options: SubscribeOptions): AsyncIterable<StreamBatch | Silence>;
   /** Forgets the log of a run that was deleted; its subscriptions finish. */
   drop(runId: string): void | Promise<void>;
   close(): void | Promise<void>;

@@ -1,5 +1,6 @@
 /**
- * The bridge of a single process: one in-memory log per run, byte-bounded.
+ * The bridge of a single process: one in-memory log per run, byte-bounded. What processes share is read from such logs too,
+ * which a bridge to the others fills (`bridge/redis.ts`).
  *
  * 1. A log only grows at its end and is only evicted from its start, so a cursor is an absolute position and comparing
  *    it with the first retained position tells whether something was missed.
@@ -15,7 +16,9 @@ import {
   compareEventIds,
   type EventId,
   isNextEventId,
+  type LogExtent,
   type Signals,
+  type Silence,
   type StreamBatch,
   type StreamBridge,
   StreamBrokenError,
@@ -36,6 +39,23 @@ export interface MemoryBridgeOptions {
   readonly retentionMs: number;
 }
 
+/** The logs of this process; nothing of them takes time. */
+export interface MemoryBridge extends StreamBridge {
+  publish(runId: string, event: StreamEvent): boolean;
+  end(runId: string): void;
+  has(runId: string): boolean;
+  extent(runId: string): LogExtent | undefined;
+  drop(runId: string): void;
+  close(): void;
+  isEnded(runId: string): boolean;
+  /** What is retained of events with a greater id; of all where there is none. */
+  retained(runId: string, after: EventId | undefined): readonly StreamEvent[];
+  /** Forgets what is retained, because what follows does not continue it: readers who have not come further get a gap. */
+  lose(runId: string): void;
+  /** Tells readers who wait for the log to go on that nobody knows whether it does. */
+  tellSilence(runId: string): void;
+}
+
 interface RunLog {
   events: StreamEvent[];
   /** How many of the first events count as gone: they are removed many at once, because each removal moves the rest. */
@@ -45,6 +65,8 @@ interface RunLog {
   bytes: number;
   ended: boolean;
   last: EventId | null;
+  /** How often its readers were told that nothing is known. */
+  silences: number;
   readonly waiting: Set<() => void>;
   wakeScheduled: boolean;
   folded: FoldedLog | undefined;
@@ -62,7 +84,7 @@ interface FoldedLog {
 /** An event costs its strings and about this much around them. */
 const EVENT_OVERHEAD_BYTES = 120;
 
-export function createMemoryBridge(options: MemoryBridgeOptions): StreamBridge {
+export function createMemoryBridge(options: MemoryBridgeOptions): MemoryBridge {
   const logs = new Map<string, RunLog>();
   /** Finished runs in the order in which they finished. */
   const finished = new Map<string, () => void>();
@@ -79,6 +101,7 @@ export function createMemoryBridge(options: MemoryBridgeOptions): StreamBridge {
         bytes: 0,
         ended: false,
         last: null,
+        silences: 0,
         waiting: new Set(),
         wakeScheduled: false,
         folded: undefined,
@@ -179,8 +202,9 @@ export function createMemoryBridge(options: MemoryBridgeOptions): StreamBridge {
       return { first: first.id, last: log.last, ended: log.ended };
     },
 
-    async *subscribe(runId, { cursor, signal, replay = "raw" }): AsyncGenerator<StreamBatch> {
+    async *subscribe(runId, { cursor, signal, replay = "raw" }): AsyncGenerator<StreamBatch | Silence> {
       const log = open(runId);
+      let { silences } = log;
       const start = locate(log, cursor);
       let position = start.position;
       if (start.missed) yield { kind: "gap" };
@@ -198,6 +222,9 @@ export function createMemoryBridge(options: MemoryBridgeOptions): StreamBridge {
           return;
         } else if (closed) {
           throw new StreamBrokenError("the gateway is stopping");
+        } else if (silences < log.silences) {
+          silences = log.silences;
+          yield { kind: "silence" };
         } else {
           await changeOf(log, signal);
         }
@@ -205,6 +232,28 @@ export function createMemoryBridge(options: MemoryBridgeOptions): StreamBridge {
     },
 
     drop: forget,
+
+    isEnded: (runId) => logs.get(runId)?.ended === true,
+
+    retained(runId, after) {
+      const log = logs.get(runId);
+      return log === undefined ? [] : log.events.slice(after === undefined ? log.evicted : firstAfter(log, after));
+    },
+
+    lose(runId) {
+      const log = open(runId);
+      if (finished.has(runId)) retainedBytes -= log.bytes;
+      log.base += log.events.length + 1;
+      Object.assign(log, { events: [], evicted: 0, bytes: 0, folded: undefined });
+      wake(log);
+    },
+
+    tellSilence(runId) {
+      const log = logs.get(runId);
+      if (log === undefined) return;
+      log.silences++;
+      wake(log);
+    },
 
     close() {
       closed = true;
@@ -214,9 +263,15 @@ export function createMemoryBridge(options: MemoryBridgeOptions): StreamBridge {
   };
 }
 
-export function createMemorySignals(): Signals {
+export interface MemorySignals extends Signals {
+  /** What somebody listens to. */
+  topics(): readonly string[];
+}
+
+export function createMemorySignals(): MemorySignals {
   const listeners = new Map<string, Set<() => void>>();
   return {
+    topics: () => [...listeners.keys()],
     send(topic) {
       for (const listener of [...(listeners.get(topic) ?? [])]) listener();
     },

@@ -32,41 +32,51 @@ export interface App {
   readonly custom: Reloadable | null;
 }
 
+/** The routes alone: of a replica that serves no clients. */
+export function bareApp(deps: AppDeps): App {
+  const { fetch } = appWith(deps, undefined);
+  return { fetch, custom: null };
+}
+
 export async function openApp(deps: AppDeps): Promise<App> {
-  const { config, routes, authenticate, readiness, clock, log, metrics } = deps;
+  const { config, log } = deps;
   const { server, baseDir } = config;
-  const appWith = (custom: CustomApp | undefined) =>
-    createApp({
-      routes,
-      basePaths: server.basePaths,
-      cors: server.cors,
-      bodyLimit: server.bodyLimit,
-      authenticate,
-      rejectStatus: config.compat.rejectStatus,
-      log,
-      metrics,
-      now: () => clock.now(),
-      explain: storageFailure,
-      isDraining: () => readiness.isDraining,
-      custom: custom && {
-        app: custom,
-        order: server.middlewareOrder,
-        authenticatesRoutes: server.enableCustomRouteAuth,
-      },
-    });
   const path = server.app;
-  let app = appWith(path === null ? undefined : await loadCustomApp(path, { baseDir, modules: "cached" }));
+  let app = appWith(deps, path === null ? undefined : await loadCustomApp(path, { baseDir, modules: "cached" }));
   if (path !== null && !server.enableCustomRouteAuth && isAuthenticated(config)) {
     log.warn("server.app: its own routes are for everybody (server.enable_custom_route_auth)");
   }
   const reload = async (from: string): Promise<void> => {
-    app = appWith(await loadCustomApp(from, { baseDir, modules: "fresh" }));
+    app = appWith(deps, await loadCustomApp(from, { baseDir, modules: "fresh" }));
   };
   return {
     fetch: (...request) => app.fetch(...request),
     custom:
       path === null ? null : { key: "server.app", file: projectFile({ path, baseDir }), reload: () => reload(path) },
   };
+}
+
+function appWith(deps: AppDeps, custom: CustomApp | undefined): ReturnType<typeof createApp> {
+  const { config, routes, authenticate, readiness, clock, log, metrics } = deps;
+  const { server } = config;
+  return createApp({
+    routes,
+    basePaths: server.basePaths,
+    cors: server.cors,
+    bodyLimit: server.bodyLimit,
+    authenticate,
+    rejectStatus: config.compat.rejectStatus,
+    log,
+    metrics,
+    now: () => clock.now(),
+    explain: storageFailure,
+    isDraining: () => readiness.isDraining,
+    custom: custom && {
+      app: custom,
+      order: server.middlewareOrder,
+      authenticatesRoutes: server.enableCustomRouteAuth,
+    },
+  });
 }
 
 function isAuthenticated({ auth: { path, apiKeys, jwt } }: Config): boolean {

@@ -1,4 +1,5 @@
 /** How callers are known: by their credentials, by what the gateway asks itself for them, and later by what they left behind. */
+import { admitTickets } from "../auth/doctor-tickets.js";
 import { limitCallers } from "../auth/limits.js";
 import { openCallers } from "../auth/open.js";
 import { knowOwnRequests } from "../auth/own-requests.js";
@@ -21,5 +22,5 @@ export async function openAuthentication({ config, storage, shownClock, log }: A
   const callers = await openCallers(config.auth, { baseDir: config.baseDir, keys, clock: shownClock, log });
   const ownRequests = knowOwnRequests(callers);
   const authenticate = limitCallers(ownRequests.authenticate, config.limits, clock);
-  return { authenticate, recall: callers.recall, ownRequests };
+  return { authenticate, recall: callers.recall, ownRequests, admitTicket: admitTickets(keys, shownClock) };
 }

@@ -31,7 +31,10 @@ import { versions } from "./versions.js";
 interface CodeDeps {
   readonly config: Config;
   readonly isolation: "inline" | "thread";
-  readonly storage: Pick<Storage, "checkpoints" | "checkpointFile" | "store" | "indexConfig" | "clock">;
+  readonly storage: Pick<
+    Storage,
+    "checkpoints" | "checkpointPlace" | "ownCheckpoints" | "store" | "indexConfig" | "clock"
+  >;
   readonly blame: Blame;
   /** The modules that the threads start with. */
   readonly threadEntry: URL;
@@ -50,7 +53,7 @@ export type Code = Awaited<ReturnType<typeof openCode>>;
 
 export async function openCode(deps: CodeDeps, onStop: OnStop) {
   const { config, isolation, storage, blame, threadEntry, analysisEntry, answering, serverUrl, log } = deps;
-  const { checkpoints, checkpointFile, store, indexConfig, clock } = storage;
+  const { checkpoints, checkpointPlace, ownCheckpoints, store, indexConfig, clock } = storage;
   const basePath = config.server.basePaths[0] ?? "/";
   onStop(
     bindLoopback(async (input, init) => {
@@ -81,7 +84,7 @@ export async function openCode(deps: CodeDeps, onStop: OnStop) {
       worker: {
         workerData: {
           ...graphs,
-          checkpointFile,
+          checkpointPlace,
           answerMs,
           index: indexConfig,
           basePath,
@@ -89,7 +92,7 @@ export async function openCode(deps: CodeDeps, onStop: OnStop) {
         } satisfies ThreadData,
         resourceLimits: threadMemoryMb === undefined ? {} : { maxOldGenerationSizeMb: threadMemoryMb },
       },
-      serve: serveThread(createStorageService({ checkpoints, store }), serverUrl),
+      serve: serveThread(createStorageService({ checkpoints: ownCheckpoints, store }), serverUrl),
       threads: threadCount,
       stuckAfterMs: stuckAfterSeconds * 1_000,
       clock: systemClock, // threads answer in real time

@@ -15,12 +15,13 @@ interface HttpDeps {
   readonly app: App;
   readonly protocolDeps: Routes["protocolDeps"];
   readonly authenticate: Authenticate;
+  readonly admitTicket: Authenticate;
   readonly clock: Storage["clock"];
   readonly log: Log;
   readonly metrics: Metrics;
 }
 
-export function createHttp({ config, app, protocolDeps, authenticate, clock, log, metrics }: HttpDeps) {
+export function createHttp({ config, app, protocolDeps, authenticate, admitTicket, clock, log, metrics }: HttpDeps) {
   const { server } = config;
   const { basePaths, cors, bodyLimit } = server;
   const sockets = createSocketServer({
@@ -29,6 +30,7 @@ export function createHttp({ config, app, protocolDeps, authenticate, clock, log
     cors,
     bodyLimit,
     authenticate,
+    admitTicket,
     askApp: app.custom === null ? null : (request) => askForUpgrade(app, request),
     clock,
     log,
@@ -43,6 +45,19 @@ export function createHttp({ config, app, protocolDeps, authenticate, clock, log
     log,
   });
   return { listener, sockets };
+}
+
+/** What connections meet at a replica that serves no clients: the answers of `app`, and no WebSockets. */
+export function createBareListener({ config, app, clock, log }: Pick<HttpDeps, "config" | "app" | "clock" | "log">) {
+  return createListener({
+    fetch: (request, bindings) => app.fetch(request, bindings),
+    upgrade: (_request, socket) =>
+      socket.end("HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"),
+    requestTimeoutMs: config.server.requestTimeoutSeconds * 1_000,
+    maxConnections: config.server.maxConnections,
+    clock,
+    log,
+  });
 }
 
 /** From this machine: an address that stands for all of them is none to connect to everywhere. */

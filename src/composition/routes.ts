@@ -2,25 +2,27 @@
 import { a2aRoutes } from "../api/a2a.js";
 import { assistantRoutes } from "../api/assistants.js";
 import { cronRoutes } from "../api/crons.js";
+import { doctorRoutes } from "../api/doctor.js";
 import { createEndlessStreams } from "../api/endless-stream.js";
 import { mcpRoutes } from "../api/mcp.js";
 import { openAiRoutes } from "../api/openai.js";
 import { protocolRoutes } from "../api/protocol.js";
 import { createEventStreams } from "../api/protocol-stream.js";
 import type { Route } from "../api/route.js";
+import type { OtherReaders } from "../api/run-audience.js";
 import { runEventRoutes } from "../api/run-events.js";
 import { statelessRunRoutes } from "../api/run-stateless.js";
 import { createRunAnswers } from "../api/run-stream.js";
 import { runRoutes } from "../api/runs.js";
 import { storeRoutes } from "../api/store.js";
-import { systemRoutes } from "../api/system.js";
+import { HEALTH_PATHS, systemRoutes } from "../api/system.js";
 import { threadSearchRoutes } from "../api/thread-search.js";
 import { stateRoutes } from "../api/thread-state.js";
 import { threadStreamRoutes } from "../api/thread-stream.js";
 import { threadRoutes } from "../api/threads.js";
 import { uiRoutes } from "../api/ui.js";
 import type { Config } from "../config.js";
-import { ANYONE } from "../core/caller.js";
+import { ANYONE, type Authenticate } from "../core/caller.js";
 import type { Log } from "../core/log.js";
 import type { Metrics } from "../core/metrics.js";
 import type { AssistantServices } from "../graphs/assistants.js";
@@ -33,7 +35,7 @@ import { createUiBundles } from "../ui/bundles.js";
 import type { Code } from "./code.js";
 import type { Crons } from "./crons.js";
 import type { RunLog } from "./run-log.js";
-import type { Runs } from "./runs.js";
+import { type Runs, sharedGraceMs } from "./runs.js";
 import type { Storage } from "./storage.js";
 import type { Threads } from "./threads.js";
 import { versions } from "./versions.js";
@@ -41,13 +43,14 @@ import { versions } from "./versions.js";
 interface RoutesDeps {
   readonly config: Config;
   readonly watch: boolean;
-  readonly storage: Pick<Storage, "changes" | "clock" | "threads" | "runs" | "store">;
+  readonly storage: Pick<Storage, "isShared" | "lease" | "clock" | "threads" | "runs" | "store">;
   readonly code: Pick<Code, "codeHost" | "host">;
   readonly assistants: AssistantServices;
-  readonly runLog: Pick<RunLog, "signals" | "tape">;
-  readonly runs: Pick<Runs, "manager" | "reader" | "readiness">;
+  readonly runLog: Pick<RunLog, "signals" | "tape" | "changes" | "bridgeState">;
+  readonly runs: Pick<Runs, "manager" | "reader" | "readiness" | "worker">;
   readonly threads: Pick<Threads, "threadService" | "state">;
   readonly cronService: Crons["cronService"];
+  readonly admitTicket: Authenticate;
   readonly log: Log;
   readonly metrics: Metrics;
 }
@@ -56,18 +59,17 @@ export type Routes = Awaited<ReturnType<typeof openRoutes>>;
 
 export async function openRoutes(deps: RoutesDeps) {
   const { config, watch, storage, code, assistants, runLog, cronService, log, metrics } = deps;
-  const { changes, clock, threads, runs, store } = storage;
+  const { clock, threads, runs, store } = storage;
   const { codeHost, host } = code;
-  const { signals, tape } = runLog;
-  const { manager, reader, readiness } = deps.runs;
+  const { signals, tape, changes, bridgeState } = runLog;
+  const { manager, reader, readiness, worker } = deps.runs;
   const { threadService, state } = deps.threads;
   const { server } = config;
 
-  const disconnectGraceMs = config.runs.disconnectGraceSeconds * 1_000;
-  const answers = createRunAnswers({ manager: manager.as(ANYONE), signals, disconnectGraceMs, clock, log, metrics });
+  const answers = createRunAnswers({ manager: manager.as(ANYONE), ...readersOf(deps), clock, log, metrics });
   const endlessStreams = createEndlessStreams({ clock, log, metrics });
   const threadStreamDeps = {
-    events: createThreadEvents({ runs, signals, threads, reader, tape }),
+    open: createThreadEvents({ runs, signals, threads, reader, tape }),
     threads: threadService,
     state,
     streams: endlessStreams,
@@ -100,7 +102,7 @@ export async function openRoutes(deps: RoutesDeps) {
   const threadDeps = { threads: threadService, state, manager, clock, pageLimit };
   const threadSearch = { threads: threadService, changes, clock, streams: endlessStreams, pageLimit };
   const bundles =
-    server.disableUi || Object.keys(config.ui).length === 0
+    server.disableUi || config.role === "worker" || Object.keys(config.ui).length === 0
       ? undefined
       : await createUiBundles({
           ui: config.ui,
@@ -133,7 +135,9 @@ export async function openRoutes(deps: RoutesDeps) {
     runs,
     readiness,
     metrics,
+    replica: { id: worker.id, role: config.role, leases: () => worker.leases() },
     routes,
+    bridgeState,
     hasLangsmith: config.langsmith.apiKey !== null,
     disabled: {
       assistants: server.disableAssistants,
@@ -146,5 +150,38 @@ export async function openRoutes(deps: RoutesDeps) {
       webhooks: server.disableWebhooks,
     },
   });
-  return { routes: [...routes, ...system], answers, bundles, endlessStreams, hasCrons, protocolDeps };
+  const health = system.filter(({ path }) => HEALTH_PATHS.has(path));
+  const doctor = doctorRoutes({ admitTicket: deps.admitTicket, streams: endlessStreams, clock });
+  return {
+    routes: [...routes, ...system, ...doctor],
+    health,
+    answers,
+    bundles,
+    endlessStreams,
+    hasCrons,
+    protocolDeps,
+  };
+}
+
+const ABANDONED_AFTER_MS = 500;
+
+/** What becomes of runs whose clients leave, in this process or among replicas. */
+function readersOf({ config, storage, runLog: { signals }, runs: { manager }, log }: RoutesDeps) {
+  const { isShared, lease, runs } = storage;
+  if (!isShared) return { disconnectGraceMs: config.runs.disconnectGraceSeconds * 1_000 };
+  const graceMs = sharedGraceMs(config, lease);
+  const readers: OtherReaders = {
+    async abandon(runId) {
+      await runs.abandon(runId);
+      signals.send(`readers:${runId}`);
+    },
+    reclaim: (runIds) => runs.reclaimAbandoned(runIds),
+    onAbandoned: (runId, listener) => signals.on(`readers:${runId}`, listener),
+    lookMs: lease.heartbeatMs,
+    log,
+  };
+  return {
+    disconnectGraceMs: graceMs + ABANDONED_AFTER_MS, // when the row has been so for the grace
+    others: { readers, cancelAbandoned: () => manager.cancelAbandoned(graceMs) },
+  };
 }

@@ -5,6 +5,7 @@
  */
 import type { Config } from "../config.js";
 import { unsupported } from "../core/errors.js";
+import type { LeaseTimes } from "../core/lease.js";
 import type { Log } from "../core/log.js";
 import type { Metrics } from "../core/metrics.js";
 import { createReadiness } from "../core/readiness.js";
@@ -12,6 +13,7 @@ import type { AssistantServices } from "../graphs/assistants.js";
 import { createRunManager } from "../runs/manager.js";
 import { createRunReader } from "../runs/reading.js";
 import { createWorker } from "../runs/worker.js";
+import { isAway } from "../storage/failure.js";
 import { createWriteProbe } from "../storage/write-probe.js";
 import { targetOf } from "../webhooks/url-policy.js";
 import type { Code } from "./code.js";
@@ -20,7 +22,7 @@ import type { Storage } from "./storage.js";
 
 interface RunsDeps {
   readonly config: Config;
-  readonly storage: Pick<Storage, "clock" | "commits" | "threads" | "runs" | "checkpoints">;
+  readonly storage: Pick<Storage, "clock" | "commits" | "threads" | "runs" | "checkpoints" | "lease">;
   readonly code: Pick<Code, "host" | "tracing">;
   readonly assistants: AssistantServices;
   readonly runLog: RunLog;
@@ -28,12 +30,10 @@ interface RunsDeps {
   readonly metrics: Metrics;
 }
 
-const LEASE_MS = 15_000;
-
 export type Runs = ReturnType<typeof openRuns>;
 
 export function openRuns({ config, storage, code, assistants, runLog, log, metrics }: RunsDeps) {
-  const { clock, commits, threads, runs, checkpoints } = storage;
+  const { clock, commits, threads, runs, checkpoints, lease } = storage;
   const { host, tracing } = code;
   const { bridge, ledgerWriter, tape, signals } = runLog;
   const probe = createWriteProbe(commits);
@@ -50,9 +50,10 @@ export function openRuns({ config, storage, code, assistants, runLog, log, metri
     log,
     metrics,
     tracing,
+    isAway,
     concurrency: config.runs.concurrency,
     options: {
-      leaseMs: LEASE_MS,
+      ...lease,
       timeoutMs: config.runs.timeoutSeconds * 1_000,
       maxAttempts: config.runs.maxAttempts,
       keepPartialOnCancel: config.runs.keepPartialOnCancel,
@@ -90,6 +91,14 @@ export function openRuns({ config, storage, code, assistants, runLog, log, metri
     },
   });
   return { manager, reader, readiness, requireWebhook, worker };
+}
+
+/**
+ * For how long nobody must have read a run that was abandoned, on any replica: longer than it takes each of them to look for
+ * runs that it reads itself.
+ */
+export function sharedGraceMs({ runs }: Config, { heartbeatMs }: LeaseTimes): number {
+  return Math.max(runs.disconnectGraceSeconds * 1_000, heartbeatMs + 1_000);
 }
 
 /** Of threads that are made without one, by a run or by themselves. */

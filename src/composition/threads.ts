@@ -8,6 +8,7 @@ import { createDeletion } from "../threads/deletion.js";
 import { createReservations } from "../threads/reservation.js";
 import { createRetention } from "../threads/retention.js";
 import { createThreadStateService } from "../threads/state.js";
+import { createThreadTakeover } from "../threads/takeover.js";
 import { createThreadService } from "../threads/threads.js";
 import type { Code } from "./code.js";
 import type { OnStop } from "./on-stop.js";
@@ -17,7 +18,7 @@ import type { Storage } from "./storage.js";
 
 interface ThreadsDeps {
   readonly config: Config;
-  readonly storage: Pick<Storage, "clock" | "threads" | "runs" | "checkpoints">;
+  readonly storage: Pick<Storage, "clock" | "threads" | "runs" | "checkpoints" | "lease">;
   readonly code: Pick<Code, "host">;
   readonly assistants: AssistantServices;
   readonly runLog: Pick<RunLog, "bridge" | "signals">;
@@ -31,23 +32,27 @@ const SWEEP_PAUSE_MS = 50;
 export type Threads = ReturnType<typeof openThreads>;
 
 export function openThreads({ config, storage, code, assistants, runLog, manager, log }: ThreadsDeps) {
-  const { clock, threads, runs, checkpoints } = storage;
+  const { clock, threads, runs, checkpoints, lease } = storage;
   const { host } = code;
   const { bridge, signals } = runLog;
-  const whileReserved = createReservations({
+  const onFree = (threadId: string): void => {
+    signals.send("runs");
+    signals.send(`thread:${threadId}`);
+  };
+  const reservations = createReservations({
     threads,
     activeRun: (threadId) => manager.as(ANYONE).active(threadId),
-    onFree(threadId) {
-      signals.send("runs");
-      signals.send(`thread:${threadId}`);
-    },
+    onFree,
+    clock,
+    log,
+    lease,
   });
   const state = createThreadStateService({
     threads,
     checkpoints,
     host,
     configOf: (assistantId) => assistants.configOf(assistantId),
-    whileReserved,
+    whileReserved: reservations.whileReserved,
     clock,
     log,
   });
@@ -57,12 +62,23 @@ export function openThreads({ config, storage, code, assistants, runLog, manager
     checkpoints,
     host,
     state,
-    whileReserved,
+    reservations,
     stopRuns: (threadId) => manager.stopThread(threadId),
     finishDeletion,
     defaultTtl: ttlOfNewThreads(config),
   });
-  return { threadService, state, finishDeletion };
+  const takeOver = createThreadTakeover({
+    threads,
+    whileHeld: reservations.whileHeld,
+    showHead: state.showHead,
+    stopRuns: (threadId, signal) => manager.stopThread(threadId, signal),
+    finishDeletion,
+    onFree,
+    clock,
+    log,
+    leaseMs: lease.leaseMs,
+  });
+  return { threadService, state, finishDeletion, takeOver };
 }
 
 interface RetentionDeps {

@@ -6,50 +6,71 @@
  * `${{ … }}` stays as it is: `webhook-headers.ts` reads it.
  */
 import { isMap, isScalar, isSeq, type Node, parseDocument, type Scalar } from "yaml";
-import { ConfigError } from "./config-error.js";
+import { configErrorOf } from "./config-error.js";
 
 export type Environment = { readonly [name: string]: string | undefined };
 
-/** Parses `text`; throws a `ConfigError` that names `fileName` and the line or key where it cannot be read. */
-export function parseYaml(text: string, fileName: string, environment: Environment): unknown {
+export interface ParsedYaml {
+  /** A value that could not be had is as it stands in the text. */
+  readonly value: unknown;
+  /** Values that need what the environment does not have, or that cannot be read. */
+  readonly unresolved: readonly Unresolved[];
+}
+
+interface Unresolved {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}
+
+/** Parses `text`; throws a `ConfigError` that names `fileName` and the line where it is no YAML. */
+export function parseYaml(text: string, fileName: string, environment: Environment): ParsedYaml {
   const document = parseDocument(text);
-  const [problem] = document.errors;
-  if (problem !== undefined) throw new ConfigError(`${fileName}: ${problem.message.split("\n")[0]}`);
-  try {
-    interpolate(document.contents, "", environment);
-  } catch (error) {
-    if (error instanceof ConfigError) throw new ConfigError(`${fileName}: ${error.message}`);
-    throw error;
-  }
-  return document.toJS();
+  const [error] = document.errors; // what follows it in the text follows from it
+  if (error !== undefined) throw configErrorOf(fileName, [error.message.split("\n", 1)[0] ?? ""]);
+  const unresolved = [...interpolate(document.contents, [], environment)];
+  return { value: document.toJS(), unresolved };
 }
 
-function interpolate(node: Node | unknown, path: string, environment: Environment): void {
+function* interpolate(
+  node: Node | unknown,
+  path: readonly PropertyKey[],
+  environment: Environment,
+): Generator<Unresolved> {
   if (isMap(node)) {
-    for (const { key, value } of node.items) interpolate(value, `${path}.${String(key)}`, environment);
+    for (const { key, value } of node.items) yield* interpolate(value, [...path, String(key)], environment);
   } else if (isSeq(node)) {
-    node.items.forEach((item, index) => {
-      interpolate(item, `${path}[${index}]`, environment);
-    });
+    for (const [index, item] of node.items.entries()) yield* interpolate(item, [...path, index], environment);
   } else if (isScalar(node) && typeof node.value === "string" && node.value.includes("${")) {
-    const text = replaceVariables(node.value, path.slice(1), environment);
-    node.value = isPlain(node) ? scalarOf(text) : text;
+    try {
+      const text = replaceVariables(node.value, environment);
+      node.value = isPlain(node) ? scalarOf(text) : text;
+    } catch (error) {
+      if (!(error instanceof UnresolvedError)) throw error;
+      yield { path, message: `${spell(path)}: ${error.message}` };
+    }
   }
 }
 
-function replaceVariables(text: string, path: string, environment: Environment): string {
+class UnresolvedError extends Error {}
+
+function spell(path: readonly PropertyKey[]): string {
+  return path
+    .map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`))
+    .join("")
+    .replace(/^\./, "");
+}
+
+function replaceVariables(text: string, environment: Environment): string {
   return text.replace(/\$\{\{.*?\}\}|\$\$\{|\$\{([^}]*)\}?/gs, (whole, expression: string | undefined) => {
     if (expression === undefined) return whole === "$${" ? "${" : whole;
     const [, name, fallback] = /^([A-Za-z_]\w*)(?::-(.*))?$/s.exec(expression) ?? [];
     if (name === undefined || !whole.endsWith("}")) {
-      throw new ConfigError(
-        `${path}: cannot read ${whole} (write \${NAME}, \${NAME:-default}, or $\${ for a plain \${)`,
-      );
+      throw new UnresolvedError(`cannot read ${whole} (write \${NAME}, \${NAME:-default}, or $\${ for a plain \${)`);
     }
     const value = environment[name];
     if (fallback !== undefined) return value === undefined || value === "" ? fallback : value;
     if (value !== undefined) return value;
-    throw new ConfigError(`${path}: the environment variable ${name} is not set (\${${name}:-…} would give a default)`);
+    throw new UnresolvedError(`the environment variable ${name} is not set (\${${name}:-…} would give a default)`);
   });
 }
 

@@ -9,6 +9,15 @@ export interface Patience {
   readonly clock: Clock;
 }
 
+export function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
+  return value instanceof Promise;
+}
+
+/** `next` of the value: at once when that is there, so that nothing comes in between. */
+export function whenKnown<T, R>(value: T | Promise<T>, next: (value: T) => R | Promise<R>): R | Promise<R> {
+  return isPromise(value) ? value.then(next) : next(value);
+}
+
 /** Settles as `work` does; when that takes longer than `noticeMs` after the abort, rejects with the abort's reason. */
 export async function withPatience<T>(work: Promise<T>, patience: Patience): Promise<T> {
   const limit = limitOf(patience);
@@ -86,44 +95,57 @@ function limitOf({ signal, noticeMs, clock }: Patience): Limit {
   };
 }
 
-/** After so many steps without a turn of the event loop others get one. */
-const STEPS_AHEAD = 1_000;
+/** So many are taken without a turn of the event loop. */
+const STEPS_PER_TURN = 1_000;
 
 export interface ReadAhead<T> extends AsyncIterable<T> {
-  /** Resolves when the source holds nothing any more that it had ready at the call, or when it has ended. */
+  /** Resolves when the reader has taken whatever the source had ready at the call, or when it has left. */
   caughtUp(): Promise<void>;
 }
 
 /**
- * Takes what `source` yields as soon as it comes and passes it on at the reader's pace, what it threw last. For sources
- * that fail while they hold what nobody took yet: a stream forgets it then.
+ * Takes what `source` yields as soon as it comes, without ever pausing, and passes it on at the reader's pace, what it
+ * threw last. For sources that fail while they hold what nobody took yet: a stream forgets it then. However much is
+ * ready, the reader leaves others their turn of the event loop, and has had one itself before it hears of a failure.
  */
 export function readAhead<T>(source: AsyncIterable<T>): ReadAhead<T> {
-  let isBehind = false;
+  const ready: T[] = [];
+  let taken = 0;
+  let takenBefore = 0;
+  let hasLeft = false;
+  let waiting: { readonly until: number; readonly resolve: () => void }[] = [];
+
+  function tellCaughtUp(): void {
+    const over = waiting.filter(({ until }) => hasLeft || takenBefore + taken >= until);
+    if (over.length === 0) return;
+    waiting = waiting.filter((each) => !over.includes(each));
+    for (const { resolve } of over) resolve();
+  }
+
   return {
     async caughtUp() {
       // A turn of the event loop ends when nothing is ready any more, except what was put off to the next one.
-      do await new Promise(setImmediate);
-      while (isBehind);
+      await turn();
+      const until = takenBefore + ready.length;
+      await new Promise<void>((resolve) => {
+        waiting.push({ until, resolve });
+        tellCaughtUp();
+      });
+      await turn();
     },
     [Symbol.asyncIterator]() {
       const iterator = source[Symbol.asyncIterator]();
-      let ready: T[] = [];
-      let taken = 0;
       let ending: { readonly error?: unknown } | undefined;
       let wake = (): void => {};
+      let steps = 0;
 
       async function pump(): Promise<void> {
         try {
-          for (let steps = 1; ; steps++) {
+          for (;;) {
             const step = await iterator.next();
             if (step.done === true) break;
             ready.push(step.value);
             wake();
-            if (steps % STEPS_AHEAD > 0) continue;
-            isBehind = true;
-            await new Promise(setImmediate);
-            isBehind = false;
           }
           ending = {};
         } catch (error) {
@@ -133,30 +155,51 @@ export function readAhead<T>(source: AsyncIterable<T>): ReadAhead<T> {
       }
       void pump();
 
+      function leave(): void {
+        hasLeft = true;
+        tellCaughtUp();
+      }
+
+      function forgetTaken(): void {
+        takenBefore += taken;
+        ready.splice(0, taken);
+        taken = 0;
+      }
+
       return {
         async next() {
-          for (;;) {
-            if (taken < ready.length) return { done: false, value: ready[taken++] as T }; // below its length
-            ready = [];
-            taken = 0;
-            if (ending === undefined) {
-              await new Promise<void>((resolve) => {
-                wake = resolve;
-              });
-            } else if ("error" in ending) {
-              throw ending.error;
-            } else {
-              return { done: true, value: undefined };
-            }
+          const isTurnDue = ++steps % STEPS_PER_TURN === 0;
+          if (isTurnDue || taken === ready.length) forgetTaken();
+          if (isTurnDue) await turn();
+          while (taken === ready.length && ending === undefined) {
+            await new Promise<void>((resolve) => {
+              wake = resolve;
+            });
           }
+          if (taken < ready.length) {
+            const value = ready[taken++] as T; // below its length
+            if (waiting.length > 0) tellCaughtUp();
+            return { done: false, value };
+          }
+          leave();
+          if (ending === undefined || !("error" in ending)) return { done: true, value: undefined };
+          await turn();
+          throw ending.error;
         },
         async return() {
+          leave();
           await iterator.return?.();
           return { done: true, value: undefined };
         },
       };
     },
   };
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
 }
 
 /**
@@ -167,11 +210,8 @@ export function createBreather(everyMs: number): () => Promise<void> | undefined
   let since = performance.now();
   return () => {
     if (performance.now() - since < everyMs) return undefined;
-    return new Promise((resolve) => {
-      setImmediate(() => {
-        since = performance.now();
-        resolve();
-      });
+    return turn().then(() => {
+      since = performance.now();
     });
   };
 }

@@ -8,6 +8,7 @@
  *    not fit.
  */
 import { constants, isAscii, transcode } from "node:buffer";
+import { randomUUID } from "node:crypto";
 import { getHeapStatistics, setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
@@ -66,11 +67,48 @@ function writerOf(plain: unknown, size: JsonSize): TextWriter {
   return writer;
 }
 
+/**
+ * What `JSON.stringify` says of plain data: as one text, or, where long texts are in it, as texts to be put one behind the
+ * other.
+ */
+export function jsonTexts(plain: unknown): string | Iterable<string> {
+  return hasLongText(plain) ? textsAround(plain) : JSON.stringify(plain);
+}
+
+function hasLongText(plain: unknown): boolean {
+  const waiting = [plain]; // as deep as a value can be
+  while (waiting.length > 0) {
+    const value = waiting.pop();
+    if (typeof value === "string" && value.length >= LONG_CHARS) return true;
+    if (typeof value === "object" && value !== null) for (const member of Object.values(value)) waiting.push(member);
+  }
+  return false;
+}
+
+function* textsAround(plain: unknown): Generator<string> {
+  const mark = randomUUID();
+  const long: string[] = [];
+  const text = JSON.stringify(plain, (_key, value: unknown) =>
+    typeof value === "string" && value.length >= LONG_CHARS ? `${mark}${long.push(value)}` : value,
+  );
+  let count = 0;
+  for (const between of text.split(new RegExp(`"${mark}\\d+"`))) {
+    if (count > 0) yield* quotedPieces(long[count - 1] as string); // one for each mark
+    yield between;
+    count++;
+  }
+}
+
 /** The text in UTF-8, piece by piece. */
 export function* utf8Pieces(text: string): Generator<Buffer> {
+  for (const piece of textPieces(text, PIECE_CHARS)) yield Buffer.from(piece);
+}
+
+/** The text in pieces of up to so many characters, each of which can be stored by itself. */
+export function* textPieces(text: string, chars: number): Generator<string> {
   for (let start = 0; start < text.length; ) {
-    const end = endOfPiece(text, start);
-    yield Buffer.from(text.slice(start, end));
+    const end = endOfPiece(text, start, chars);
+    yield text.slice(start, end);
     start = end;
   }
 }
@@ -115,19 +153,20 @@ function writeRecord(writer: TextWriter, record: object): void {
 
 function writeString(writer: TextWriter, value: string): void {
   if (value.length >= LONG_CHARS) requireRoomFor(value);
-  writer.add('"');
-  for (let start = 0; start < value.length; ) {
-    const end = endOfPiece(value, start);
-    const piece = value.slice(start, end);
-    writer.add(ESCAPED.test(piece) ? JSON.stringify(piece).slice(1, -1) : piece);
-    start = end;
-  }
-  writer.add('"');
+  for (const piece of quotedPieces(value)) writer.add(piece);
 }
 
-/** Never between the halves of a pair: alone, each would be escaped. */
-function endOfPiece(value: string, start: number): number {
-  const end = Math.min(start + PIECE_CHARS, value.length);
+function* quotedPieces(value: string): Generator<string> {
+  yield '"';
+  for (const piece of textPieces(value, PIECE_CHARS)) {
+    yield ESCAPED.test(piece) ? JSON.stringify(piece).slice(1, -1) : piece;
+  }
+  yield '"';
+}
+
+/** Never between the halves of a pair: alone, each would be escaped, or be no text. */
+function endOfPiece(value: string, start: number, chars: number): number {
+  const end = Math.min(start + chars, value.length);
   const isHigh = end < value.length && (value.charCodeAt(end - 1) & 0xfc00) === 0xd800;
   return isHigh ? end - 1 : end;
 }

@@ -7,6 +7,10 @@ export interface Metrics {
   /** Runs that ended, by status. */
   readonly runsFinished: Counter<"status">;
   readonly runsActive: Gauge;
+  /** Runs whose lease was over, which this replica gave back to the queue. */
+  readonly runsTakenOver: Counter;
+  /** Runs of this replica whose lease was lost to another. */
+  readonly leasesLost: Counter;
   /** From admission to the first event that the graph produced. */
   readonly firstEventSeconds: Histogram;
   readonly openStreams: Gauge;
@@ -14,6 +18,11 @@ export interface Metrics {
   readonly ledgerBytes: Counter;
   /** Events that could not be written to it in time. */
   readonly ledgerLostEvents: Counter;
+  /** 1 while what runs say can be shared with other processes, or need not be; 0 while Redis is away. */
+  readonly streamBridgeUp: Gauge;
+  readonly streamBridgeOutages: Counter;
+  /** Events that were published while Redis was away. */
+  readonly unsharedEvents: Counter;
   /** Tries to deliver a webhook, by what became of them; `failed` and `refused` are the last. */
   readonly webhookTries: Counter<"outcome">;
   /** Ticks of crons: fired, skipped (the run was refused), failed (tried again). */
@@ -51,6 +60,16 @@ export function createMetrics(): Metrics {
       registers,
     }),
     runsActive: new Gauge({ name: "heddle_runs_active", help: "Runs that execute now", registers }),
+    runsTakenOver: new Counter({
+      name: "heddle_runs_taken_over_total",
+      help: "Runs that went back to the queue because their worker's lease was over",
+      registers,
+    }),
+    leasesLost: new Counter({
+      name: "heddle_leases_lost_total",
+      help: "Runs that this replica executed until another one had taken them",
+      registers,
+    }),
     firstEventSeconds: new Histogram({
       name: "heddle_run_first_event_seconds",
       help: "Time from admission to the first event of the graph",
@@ -66,6 +85,21 @@ export function createMetrics(): Metrics {
     ledgerLostEvents: new Counter({
       name: "heddle_ledger_lost_events_total",
       help: "Events that the run ledger lacks because they could not be written",
+      registers,
+    }),
+    streamBridgeUp: new Gauge({
+      name: "heddle_stream_bridge_up",
+      help: "Whether the stream bridge works as configured: 0 while Redis is away",
+      registers,
+    }),
+    streamBridgeOutages: new Counter({
+      name: "heddle_stream_bridge_outages_total",
+      help: "Times that Redis went away",
+      registers,
+    }),
+    unsharedEvents: new Counter({
+      name: "heddle_unshared_events_total",
+      help: "Events that were published while Redis was away",
       registers,
     }),
     webhookTries: new Counter({

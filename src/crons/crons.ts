@@ -13,7 +13,8 @@ import { changeMetadata } from "../core/metadata.js";
 import type { Assistant, Cron, CronPayload } from "../core/model.js";
 import { withoutScopeKeys } from "../core/scope.js";
 import { clientConfigurable, clientContext } from "../core/server-owned.js";
-import type { CronFilter, CronStore, Page } from "../storage/storage.js";
+import type { CronFilter, CronStore } from "../storage/ports/crons.js";
+import type { Page } from "../storage/ports/page.js";
 import { nextTick, requireTimetable } from "./schedule.js";
 
 export interface CronDraft

@@ -11,7 +11,7 @@
 import type { Signals } from "../bridge/bridge.js";
 import type { Clock } from "../core/clock.js";
 import { GatewayError } from "../core/errors.js";
-import type { DueCron } from "../storage/storage.js";
+import type { DueCron } from "../storage/ports/crons.js";
 import { CRONS_CHANGED } from "./crons.js";
 import { fireDue, type TickDeps } from "./tick.js";
 

@@ -14,7 +14,7 @@ import type { Metrics } from "../core/metrics.js";
 import type { Cron } from "../core/model.js";
 import type { RunRequest } from "../runs/draft.js";
 import type { RunManager } from "../runs/manager.js";
-import type { CronStore, CronTick } from "../storage/storage.js";
+import type { CronStore, CronTick } from "../storage/ports/crons.js";
 import { type DueTick, dueTick } from "./schedule.js";
 
 export interface TickDeps {

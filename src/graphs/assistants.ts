@@ -7,7 +7,8 @@ import { badRequest, conflict, invalid, notFound } from "../core/errors.js";
 import { newId, systemAssistantId } from "../core/ids.js";
 import type { Assistant, AssistantVersion, Json, JsonObject, RunConfig } from "../core/model.js";
 import { clientConfigurable, clientContext } from "../core/server-owned.js";
-import type { AssistantFilter, AssistantStore, NewAssistant, Page } from "../storage/storage.js";
+import type { AssistantFilter, AssistantStore, NewAssistant } from "../storage/ports/assistants.js";
+import type { Page } from "../storage/ports/page.js";
 import type { GraphHost, GraphInfo } from "./host.js";
 
 export interface AssistantDraft {
@@ -85,8 +86,9 @@ export function createAssistantService(deps: {
       for (const graph of host.graphs()) {
         const wanted = systemAssistant(graph);
         const existing = await assistants.create(wanted).then((made) => made ?? assistants.get(wanted.assistantId));
-        if (existing !== undefined && !sameDefaults(existing, wanted))
-          await assistants.patch(wanted.assistantId, wanted);
+        if (existing === undefined || sameDefaults(existing, wanted)) continue;
+        // Of several replicas that start at once one makes the version; what it makes is what the others want.
+        await assistants.patch(wanted.assistantId, wanted, { ofVersion: existing.version });
       }
     },
   };

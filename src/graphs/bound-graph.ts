@@ -31,6 +31,8 @@ export interface BoundGraph {
   readonly channels: { readonly [name: string]: unknown };
   readonly checkpointer?: unknown;
   stream(input: unknown, options: StreamOptions): Promise<AsyncIterable<unknown>>;
+  /** What `stream` reads: of every Runnable, for its subclasses to say how it streams. */
+  _streamIterator(input: unknown, options: unknown): AsyncIterable<unknown>;
   streamEvents(input: unknown, options: StreamOptions & { version: "v2" }): AsyncIterable<LangChainEvent>;
   getState(config: RunnableConfig, options?: { subgraphs?: boolean }): Promise<StateSnapshotLike>;
   getStateHistory(

@@ -44,6 +44,8 @@ export interface ExecuteRequest {
   readonly threadId: string;
   readonly assistantId: string;
   readonly attempt: number;
+  /** The claim that it is executed under: what it writes is written by that. */
+  readonly fence: number;
   /** The run's metadata, which the graph sees in its config. */
   readonly metadata: JsonObject;
   readonly payload: RunPayload;
@@ -81,6 +83,8 @@ export interface StateRef {
   readonly threadId: string;
   readonly checkpoint: CheckpointPointer | null;
   readonly config: RunConfig;
+  /** Under which the thread is taken for a write. */
+  readonly reservation?: string | undefined;
 }
 
 export interface StateUpdate {
@@ -119,7 +123,10 @@ export interface GraphHost {
    * generator returns only when the graph can write nothing any more. Errors of user code are a result, never thrown.
    */
   execute(request: ExecuteRequest, signal: AbortSignal): AsyncGenerator<GraphEvent, ExecuteResult>;
-  /** Whether the code that executes the run still reacts. A lease is renewed only while it does. */
+  /**
+   * Whether the code that executes the run still reacts, or nothing of it is left and only its state is read. A lease is
+   * renewed only while it does.
+   */
   isAnswering(runId: string): boolean;
   getState(ref: StateRef, options: { readonly subgraphs: boolean }): Promise<ThreadState>;
   /** Reads no more states than the page has room for, and one. */

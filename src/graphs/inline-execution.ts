@@ -19,14 +19,14 @@ import type { MessageKit } from "../core/kit.js";
 import type { Log } from "../core/log.js";
 import type { ThreadProjection } from "../core/model.js";
 import { SPAN_EVENT } from "../core/tracing.js";
-import type { Checkpoints, RunSaver } from "../storage/storage.js";
+import type { Checkpoints, RunSaver } from "../storage/ports/checkpoints.js";
 import type { StreamOptions } from "./bound-graph.js";
-import { createChunkConverter, type GraphChunk } from "./chunks.js";
+import { createChunkConverter } from "./chunks.js";
 import type { CompiledGraph } from "./compiled-graph.js";
 import { executionConfig, toGraphInput } from "./graph-input.js";
 import type { ExecuteRequest, ExecuteResult, GraphEvent } from "./host.js";
 import { createObserver, type Execution, projectExecution, projectStream } from "./inline-outcome.js";
-import { streamGraph } from "./inline-stream.js";
+import { readAheadInside, streamGraph } from "./inline-stream.js";
 import type { Langsmith } from "./langsmith.js";
 import type { FactoryConfig } from "./load.js";
 import { createMessageEnds } from "./message-ends.js";
@@ -70,7 +70,7 @@ export async function* execute(
   let graph: CompiledGraph | undefined;
   let driven: Execution["driven"] = "never";
   let thrown: { readonly value: unknown } | undefined;
-  let items: ReadAhead<GraphChunk | GraphEvent> | undefined;
+  let ahead: Pick<ReadAhead<unknown>, "caughtUp"> | undefined;
   let transformers: TransformerStream | undefined;
   const spans = request.recording && createSpanRecorder(request.recording, () => deps.clock.now());
   const langsmith = deps.langsmith?.ask(request);
@@ -79,8 +79,8 @@ export async function* execute(
   const passOn = (): void => stopGraph.abort(signal.reason);
   const onAbort = (): void => {
     const limit = { limitMs: CATCH_UP_MS, error: new Error("it says more than can be read"), clock: deps.clock };
-    if (items === undefined) passOn();
-    else void withLimit(items.caughtUp(), limit).then(passOn, passOn); // 5
+    if (ahead === undefined) passOn();
+    else void withLimit(ahead.caughtUp(), limit).then(passOn, passOn); // 5
   };
   if (signal.aborted) passOn();
   else signal.addEventListener("abort", onAbort);
@@ -101,9 +101,9 @@ export async function* execute(
     const converter = createChunkConverter(request.payload, ends);
     transformers = transformersOf(deps, request, graph);
     const breathe = createBreather(BREATHE_MS);
+    ahead = readAheadInside(graph);
     const stream = streamGraph(graph, toGraphInput(kit, request), config, request);
-    items = readAhead(passWithPatience(stream, patience));
-    for await (const item of items) {
+    for await (const item of readAhead(passWithPatience(stream, patience))) {
       const breath = breathe();
       if (breath !== undefined) await breath;
       if (spans !== undefined) yield* noted(spans);

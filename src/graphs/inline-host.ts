@@ -37,8 +37,11 @@ export function createInlineHost(deps: InlineHostDeps): GraphHost {
   const execution: ExecutionDeps = { ...deps, langsmith: deps.langsmith && openLangsmith(deps.langsmith, deps) };
 
   /** Binds for anything but a run. A factory is told which. */
-  async function bind({ graphId, config, accessContext }: Use, signal: AbortSignal): Promise<CompiledGraph> {
-    const checkpointer = checkpoints.saver(registry.kit(graphId), signal);
+  async function bind(
+    { graphId, config, accessContext, reservation }: Use,
+    signal: AbortSignal,
+  ): Promise<CompiledGraph> {
+    const checkpointer = checkpoints.saver(registry.kit(graphId), { signal, reservation });
     const runtime = { accessContext, executionRuntime: null };
     try {
       return await registry.bind(graphId, { config, runtime, checkpointer, store });
@@ -101,7 +104,8 @@ export function createInlineHost(deps: InlineHostDeps): GraphHost {
 
     async updateState(ref, supersteps) {
       const config = stateConfig(ref);
-      return using({ graphId: ref.graphId, config, accessContext: "threads.update" }, async (graph) => {
+      const { graphId, reservation } = ref;
+      return using({ graphId, config, accessContext: "threads.update", reservation }, async (graph) => {
         const kit = registry.kit(ref.graphId);
         let written: RunnableConfig;
         try {
@@ -161,6 +165,7 @@ interface Use {
   readonly graphId: string;
   readonly config: FactoryConfig;
   readonly accessContext: Exclude<ServerRuntime["accessContext"], "threads.create_run">;
+  readonly reservation?: string | undefined;
 }
 
 /** LangGraph answers a pointer to nowhere with an error of its own: for clients that is a missing checkpoint. */

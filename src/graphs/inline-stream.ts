@@ -1,5 +1,6 @@
 /** What a graph streams, each chunk with its mode and its namespace. */
 import { isCheckpointEnvelope } from "@langchain/langgraph/stream";
+import { type ReadAhead, readAhead } from "../core/async.js";
 import { toJson } from "../core/json.js";
 import type { RunPayload } from "../core/model.js";
 import type { BoundGraph, LangChainEvent, StreamOptions } from "./bound-graph.js";
@@ -29,6 +30,27 @@ export async function* streamGraph(
     if (shown !== undefined) yield { event: "events", namespace: [], data: toJson(shown) };
     if (isChunk) yield toGraphChunk(event.data.chunk, subgraphs);
   }
+}
+
+/**
+ * Makes `graph`, a copy for one execution, hand its chunks on at a pace: LangGraph moves all that a node says without
+ * a pause through its chain of streams in one turn of the event loop. Only the first of them is emptied at once, since it
+ * forgets what nobody took when the graph fails. What is caught up is what the chain behind it has taken.
+ */
+export function readAheadInside(graph: BoundGraph): Pick<ReadAhead<unknown>, "caughtUp"> {
+  const original = graph._streamIterator;
+  let opened: ReadAhead<unknown> | undefined;
+  async function* paced(input: unknown, options: unknown): AsyncGenerator<unknown> {
+    opened = readAhead(original.call(graph, input, options));
+    yield* opened;
+  }
+  // not enumerable: a copy of the graph must not take it along
+  Object.defineProperty(graph, "_streamIterator", { value: paced, enumerable: false });
+  return {
+    async caughtUp() {
+      await opened?.caughtUp();
+    },
+  };
 }
 
 /** The event that tells of a chunk of the root as it is when nothing more than `payload` asks for is streamed. */

@@ -51,6 +51,8 @@ export async function createThreadHost(deps: ThreadHostDeps): Promise<ThreadHost
   const lonely = new Set<GraphThread>();
   /** Runs that were on a thread when nobody could tell who took it down (H3). */
   const suspects = new Set<string>();
+  /** Runs whose thread went while what they left is being read: nothing of their code is under way. */
+  const leftBehind = new Set<string>();
   const readyThreads = new Set<GraphThread>();
   const waiting = new Set<() => void>();
   let graphs: readonly LocatedGraph[] = [];
@@ -132,6 +134,7 @@ export async function createThreadHost(deps: ThreadHostDeps): Promise<ThreadHost
 
   /** The state that a run left whose thread went; null where it cannot be read. */
   async function projectionLeftBy(request: ExecuteRequest): Promise<ThreadProjection | null> {
+    leftBehind.add(request.runId);
     try {
       const thread = await pick(request.graphId);
       const stopped = thread.execute({ ...request, input: { kind: "continue" } }, AbortSignal.abort());
@@ -140,6 +143,8 @@ export async function createThreadHost(deps: ThreadHostDeps): Promise<ThreadHost
     } catch (error) {
       log.warn({ err: error, runId: request.runId }, "the state after a run cannot be read");
       return null;
+    } finally {
+      leftBehind.delete(request.runId);
     }
   }
 
@@ -220,6 +225,7 @@ export async function createThreadHost(deps: ThreadHostDeps): Promise<ThreadHost
     file: (graphId) => graphs.find((graph) => graph.graphId === graphId)?.file,
     execute,
     isAnswering(runId) {
+      if (leftBehind.has(runId)) return true;
       const thread = [...readyThreads, ...lonely].find((each) => each.isExecuting(runId));
       return thread !== undefined && thread.missedPings < SUSPICIOUS_PINGS;
     },

@@ -1,8 +1,6 @@
-/** What `heddle gc` finds in a data folder, and how it says so. Reads only. */
-import { sizesByThread } from "../storage/checkpoint-sizes.js";
+/** What `heddle gc` finds in the databases, and how it says so. Reads only. */
 import type { Database } from "../storage/database.js";
 import { type Garbage, measureGarbage } from "../storage/garbage.js";
-import type { SqliteDatabase } from "../storage/sqlite.js";
 import { listOver } from "../storage/thread-expiry.js";
 import { rowSizesByThread } from "../storage/thread-sizes.js";
 
@@ -18,11 +16,12 @@ interface Found {
 
 export async function look({
   database,
-  checkpoints,
+  stateSizes,
   ...moment
 }: {
   readonly database: Database;
-  readonly checkpoints: SqliteDatabase;
+  /** What each thread takes among the checkpoints. */
+  readonly stateSizes: ReadonlyMap<string, number>;
   readonly now: number;
   readonly ledgerMs: number;
 }): Promise<Found> {
@@ -30,7 +29,7 @@ export async function look({
   const fates = new Map<string, Fate>();
   for (const row of await listOver(database, "delete", all).execute()) fates.set(row.thread_id, "delete");
   for (const row of await listOver(database, "keep_latest", all).execute()) fates.set(row.thread_id, "prune");
-  const states = new Map(sizesByThread(checkpoints));
+  const states = new Map(stateSizes);
   const threads = [...(await rowSizesByThread(database))].map(([threadId, bytes]) => {
     const thread = { threadId, bytes: bytes + (states.get(threadId) ?? 0), fate: fates.get(threadId) ?? "keep" };
     states.delete(threadId);
@@ -44,7 +43,7 @@ export async function look({
 }
 
 /** A line for each thread, then the sums. */
-export function* describeFolder({ threads, foreign, garbage }: Found): Generator<string> {
+export function* describe({ threads, foreign, garbage }: Found): Generator<string> {
   yield line("bytes", "gc", "thread");
   for (const { bytes, fate, threadId } of threads) yield line(number(bytes), fate === "keep" ? "" : fate, threadId);
   const of = (fate: Fate) => threads.filter((thread) => thread.fate === fate);

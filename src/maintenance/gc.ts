@@ -1,5 +1,5 @@
 /**
- * `heddle gc`: what the threads of a data folder take, and what of it is to go.
+ * `heddle gc`: what the threads of a data folder, or of a PostgreSQL (`gc-server.ts`), take, and what of it is to go.
  *
  * 1. Looking changes nothing, whether a gateway runs or not.
  * 2. In a folder that no gateway has, what a crash left is finished, and the files get smaller. Beside a gateway that runs
@@ -8,47 +8,34 @@
  * 3. What is in use never goes (`storage/thread-expiry.ts`), and nothing that is not expired.
  */
 import { join } from "node:path";
-import { setTimeout as wait } from "node:timers/promises";
-import type { Config } from "../config.js";
 import { type Clock, createSteadyClock, systemClock } from "../core/clock.js";
 import type { Log } from "../core/log.js";
+import { prepareOnSqlite } from "../storage/checkpoint-program.js";
+import { sizesByThread } from "../storage/checkpoint-sizes.js";
 import { openCheckpoints } from "../storage/checkpoints.js";
-import { createCommitGroup } from "../storage/commit-group.js";
 import { openDataFile } from "../storage/data-file.js";
 import { createDatabase, type Database } from "../storage/database.js";
 import { fileSpace, fillGaps, rewrite } from "../storage/file-space.js";
-import { deleteGarbage } from "../storage/garbage.js";
 import { isMigrated, migrate } from "../storage/migrations.js";
-import { SqlRunLedger } from "../storage/run-ledger.js";
-import { latestTransition, SqlRunStore } from "../storage/runs.js";
+import { latestTransition } from "../storage/runs.js";
 import { DATA_FILES, requireDataFiles } from "../storage/snapshot.js";
 import { DataFolderError, isInUse, lockDataFolder, openSqliteReader } from "../storage/sqlite.js";
-import { SqlThreadStore } from "../storage/threads.js";
-import { createDeletion } from "../threads/deletion.js";
-import { createRetention } from "../threads/retention.js";
-import { describeFolder, look, number } from "./gc-report.js";
-
-export interface GcDeps {
-  readonly config: Pick<Config, "dataDir" | "runLedger">;
-  readonly log: Log;
-  readonly print: (line: string) => void;
-}
-
-const DAY_MS = 24 * 60 * 60_000;
-/** After each batch: a gateway may write to the same files. */
-const PAUSE_MS = 50;
-
-const pause = (): Promise<void> => wait(PAUSE_MS);
+import { collect, type GcDeps, ledgerMsOf, pause } from "./gc-collect.js";
+import { describe, look, number } from "./gc-report.js";
 
 /** Prints what there is, and what would go. */
-export async function lookForGarbage({ config, print }: GcDeps): Promise<void> {
+export async function lookForGarbage(deps: GcDeps): Promise<void> {
+  const { config, print } = deps;
+  if (config.database.url !== null) return (await import("./gc-server.js")).lookOnServer(deps, config.database.url);
   requireDataFiles(config.dataDir);
   await printFolder(config, print);
   print("nothing was changed");
 }
 
 /** Prints what there is, deletes what is to go, and prints what went. */
-export async function collectGarbage({ config, log, print }: GcDeps): Promise<void> {
+export async function collectGarbage(deps: GcDeps): Promise<void> {
+  const { config, log, print } = deps;
+  if (config.database.url !== null) return (await import("./gc-server.js")).collectOnServer(deps, config.database.url);
   const { dataDir } = config;
   requireDataFiles(dataDir);
   const unlock = lockUnlessInUse(dataDir);
@@ -56,7 +43,7 @@ export async function collectGarbage({ config, log, print }: GcDeps): Promise<vo
   try {
     if (isAlone) await upgrade(dataDir);
     await printFolder(config, print);
-    for (const line of await collect(config, { log, isAlone })) print(line);
+    for (const line of await collectFolder(config, { log, isAlone })) print(line);
     for (const name of DATA_FILES) {
       const file = join(dataDir, name);
       const before = fileSpace(file);
@@ -98,8 +85,9 @@ async function printFolder(config: GcDeps["config"], print: GcDeps["print"]): Pr
   try {
     await requireVersion(database, config.dataDir);
     const { now } = await clockOf(database);
-    const found = await look({ database, checkpoints, now: now(), ledgerMs: config.runLedger.retentionDays * DAY_MS });
-    for (const line of describeFolder(found)) print(line);
+    const stateSizes = prepareOnSqlite(checkpoints).read(sizesByThread());
+    const found = await look({ database, stateSizes, now: now(), ledgerMs: ledgerMsOf(config) });
+    for (const line of describe(found)) print(line);
   } finally {
     await database.destroy();
     checkpoints.close();
@@ -118,46 +106,14 @@ async function clockOf(database: Database): Promise<Clock> {
   return createSteadyClock(systemClock, await latestTransition(database));
 }
 
-/** Deletes; returns what went, in words. */
-async function collect(
-  { dataDir, runLedger }: GcDeps["config"],
+async function collectFolder(
+  config: GcDeps["config"],
   { log, isAlone }: { readonly log: Log; readonly isAlone: boolean },
-): Promise<readonly string[]> {
-  const database = createDatabase(openDataFile(join(dataDir, "heddle.db"), "FULL"));
-  const checkpoints = openCheckpoints(join(dataDir, "checkpoints.db"));
+) {
+  const database = createDatabase(openDataFile(join(config.dataDir, "heddle.db"), "FULL"));
+  const checkpoints = openCheckpoints(join(config.dataDir, "checkpoints.db"));
   try {
-    const clock = await clockOf(database);
-    const commits = createCommitGroup(database);
-    const stores = { database, commits, clock };
-    const threads = new SqlThreadStore(stores);
-    const finishDeletion = createDeletion({
-      threads,
-      runs: new SqlRunStore(stores),
-      checkpoints,
-      bridge: { drop: async () => {} }, // no logs in this process
-    });
-    let deleted = 0;
-    let pruned = 0;
-    // Beside a gateway, such a mark may be a deletion or a copy that it has under way.
-    for (const threadId of isAlone ? await threads.listDeleting() : []) {
-      await finishDeletion(threadId);
-      deleted++;
-    }
-    const sweep = createRetention({ threads, checkpoints, finishDeletion, log }, { limit: Number.POSITIVE_INFINITY });
-    for (let more = true; more; await pause()) {
-      const swept = await sweep();
-      deleted += swept.deleted;
-      pruned += swept.pruned;
-      more = swept.more;
-    }
-    const garbage = await deleteGarbage(
-      { commits, ledger: new SqlRunLedger(stores) },
-      { now: clock.now(), ledgerMs: runLedger.retentionDays * DAY_MS, pause },
-    );
-    return [
-      `deleted: ${number(deleted)} threads; pruned: ${number(pruned)} threads`,
-      `deleted: ${garbage.map(({ what, count }) => `${number(count)} ${what}`).join(", ")}`,
-    ];
+    return await collect({ database, checkpoints, clock: await clockOf(database), config, log, isAlone });
   } finally {
     checkpoints.close();
     await database.destroy();

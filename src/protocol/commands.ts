@@ -12,7 +12,7 @@ import { GatewayError, notFound } from "../core/errors.js";
 import { type InterruptsByTask, isInFlight, type Json, type JsonObject, type Run, type Thread } from "../core/model.js";
 import type { RunRequest } from "../runs/draft.js";
 import type { RunManagers } from "../runs/manager.js";
-import type { ThreadStore } from "../storage/storage.js";
+import type { ThreadStore } from "../storage/ports/threads.js";
 import type { ThreadStateServices } from "../threads/state.js";
 import { CommandError, isMissingThread } from "./command-error.js";
 import type { GraphLife } from "./lifecycle.js";

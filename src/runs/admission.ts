@@ -1,7 +1,8 @@
 /** What the store is asked to do for a request: which thread, whose idempotency key, and the pure decision. */
 import { notFound } from "../core/errors.js";
 import type { Assistant, MultitaskStrategy, User } from "../core/model.js";
-import type { AdmitRequest, NewThread } from "../storage/storage.js";
+import type { AdmitRequest } from "../storage/ports/runs.js";
+import type { NewThread } from "../storage/ports/threads.js";
 import { draftRun, type RunRequest } from "./draft.js";
 import { requestHash } from "./idempotency.js";
 import { decideMultitask, type MultitaskRules } from "./multitask.js";

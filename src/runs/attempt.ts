@@ -1,19 +1,22 @@
 /**
  * One lease from its claim to its end: drives the graph, publishes what it says, hands the rest to `ending.ts`.
  *
- * 1. While it holds the lease and the graph's code reacts it renews it; a lost lease aborts the graph, and from then on nothing is published.
+ * 1. While it holds the lease and the graph's code reacts it renews it; a lost lease aborts the graph, and from then on nothing
+ *    is published. Who stood still for so long that it may be lost asks before it says anything.
  * 2. The first reason to stop wins; it reaches the graph through the signal.
- * 3. An end that cannot be written down now is written down later: a full disk must not leave a thread busy for ever.
+ * 3. A run does not fail because its storage is away: what it begins with is read when that can be read, and an end that
+ *    cannot be written down now is written down later. A full disk must not leave a thread busy for ever.
  */
 import type { Clock } from "../core/clock.js";
 import { describeError } from "../core/errors.js";
 import { toJson } from "../core/json.js";
+import type { LeaseTimes } from "../core/lease.js";
 import type { Log } from "../core/log.js";
 import type { Run } from "../core/model.js";
 import { type RunTrace, SPAN_EVENT, type Tracing } from "../core/tracing.js";
 import type { ExecuteRequest, ExecuteResult, GraphHost } from "../graphs/host.js";
-import type { Lease } from "../storage/storage.js";
-import { type Claim, type Ending, type EndingDeps, type StopCause, settle } from "./ending.js";
+import type { Lease } from "../storage/ports/runs.js";
+import { type EndingDeps, giveBack, type StopCause, settle } from "./ending.js";
 import type { LedgerWriter } from "./ledger-writer.js";
 import { graphInputOf } from "./recovery.js";
 import { ANSWERED_EVENT, openRunLog, type RunLog } from "./run-log.js";
@@ -23,13 +26,14 @@ export interface AttemptDeps extends EndingDeps {
   readonly ledgerWriter: LedgerWriter;
   readonly clock: Clock;
   readonly log: Log;
+  /** Whether it is the storage that failed, and may work again in a moment; absent where it never does. */
+  readonly isAway?: ((error: unknown) => boolean) | undefined;
   /** Absent where nobody collects traces. */
   readonly tracing?: Tracing | undefined;
   readonly options: AttemptOptions;
 }
 
-export interface AttemptOptions {
-  readonly leaseMs: number;
+export interface AttemptOptions extends LeaseTimes {
   readonly timeoutMs: number;
   readonly maxAttempts: number;
   readonly keepPartialOnCancel: boolean;
@@ -57,67 +61,157 @@ export class StopSwitch {
   }
 }
 
-/** Runs `run` under the lease of `workerId` until it is over one way or another. */
-export async function attend(deps: AttemptDeps, workerId: string, run: Run, stopSwitch: StopSwitch): Promise<void> {
+/** A run that a worker has claimed. */
+export interface ClaimedRun {
+  readonly run: Run;
+  readonly workerId: string;
+  /** When it asked for it: the lease began then or later. */
+  readonly askedAt: number;
+  /** Resolves when nothing of an earlier attempt at the run is left in this worker, which had lost it. */
+  readonly earlier: Promise<unknown>;
+}
+
+/** Runs a run under its lease until it is over one way or another. */
+export async function attend(deps: AttemptDeps, claimed: ClaimedRun, stopSwitch: StopSwitch): Promise<void> {
   const { clock, log, options } = deps;
+  const { run, workerId } = claimed;
   const lease: Lease = { runId: run.runId, threadId: run.threadId, fence: run.fence, workerId };
   const ids = { runId: run.runId, threadId: run.threadId, attempt: run.attempt };
-  const startedAt = clock.now();
-  log.info(ids, "run started");
-  const trace = deps.tracing?.begin(run, startedAt);
+  const hold = holdLease(deps, { run, lease, askedAt: claimed.askedAt }, stopSwitch);
+  let trace: RunTrace | undefined;
   let status: string | null = null;
-  const stopWatching = watch(deps, run, lease, stopSwitch);
   try {
-    const runLog = await openRunLog(deps, run, run.fence);
+    await claimed.earlier;
+    const startedAt = clock.now();
+    log.info(ids, "run started");
+    trace = deps.tracing?.begin(run, startedAt);
+    if (!(await hold.mayPublish())) {
+      const isLost = stopSwitch.cause === "lost"; // or the gateway stops, and nobody knows
+      status = isLost ? "abandon" : await inTheEnd(deps, run, stopSwitch, () => giveBack(deps, { run, lease }));
+      log.warn({ ...ids, status }, "run lost, or given back, before it began");
+      return;
+    }
+    const runLog = heldLog(await openRunLog(deps, run, run.fence), hold);
     deps.signals.send(`thread:${run.threadId}`);
-    const result = await execute(deps, run, { runLog, trace, signal: stopSwitch.signal });
+    const result = await execute(deps, run, { runLog, trace, signal: stopSwitch.signal, hold });
     const claim = { run, lease, leaseMs: options.leaseMs, runLog };
-    const ended = await settleInTheEnd(deps, claim, { result, cause: stopSwitch.cause }, stopSwitch);
+    const ending = { result, cause: stopSwitch.cause };
+    const ended = await inTheEnd(deps, run, stopSwitch, () => settle(deps, claim, ending));
     status = ended;
     log.info({ ...ids, status: ended, ms: clock.now() - startedAt }, "run ended");
   } finally {
-    stopWatching();
+    hold.letGo();
     trace?.end(status, clock.now());
   }
 }
 
+/** A lease while it is being kept. */
+interface Hold {
+  /**
+   * Whether what the run says may still be said: nobody else can have it. Asks the store when it was not renewed for so long
+   * that somebody might; waits while that does not answer.
+   */
+  mayPublish(): true | Promise<boolean>;
+  /** The graph has begun, or ended: in between the lease is renewed only while its code reacts. */
+  isDriving: boolean;
+  letGo(): void;
+}
+
+interface HeldRun {
+  readonly run: Run;
+  readonly lease: Lease;
+  readonly askedAt: number;
+}
+
 /** Renews the lease, and stops for a cancel, the timeout, or a lease that is lost. */
-function watch(deps: AttemptDeps, run: Run, lease: Lease, stopSwitch: StopSwitch): () => void {
+function holdLease(deps: AttemptDeps, { run, lease, askedAt }: HeldRun, stopSwitch: StopSwitch): Hold {
   const { host, runs, clock, signals, log, options } = deps;
-  const renew = async (): Promise<void> => {
-    if (!host.isAnswering(run.runId)) return; // its thread is given up before the lease ends
+  let renewedAt = askedAt;
+  let isLost = false;
+  let hasReacted = false;
+
+  /** Whether its code has begun and does not react any more: its thread is given up before the lease ends. */
+  function isStuck(): boolean {
+    if (!hold.isDriving) return false; // what reacts may be the rest of an earlier attempt
+    const reacts = host.isAnswering(run.runId);
+    hasReacted ||= reacts; // before that it waits for a thread
+    return hasReacted && !reacts;
+  }
+
+  async function renew(): Promise<void> {
+    if (isStuck()) return;
+    const at = clock.now();
     try {
       const { held, cancel } = await runs.renew(lease, options.leaseMs);
-      if (!held)
-        stopSwitch.stop("lost"); // 1
-      else if (cancel !== null) stopSwitch.stop(cancel);
+      if (held) renewedAt = at;
+      else lose(); // 1
+      if (cancel !== null) stopSwitch.stop(cancel);
     } catch (error) {
       log.warn({ err: error, runId: run.runId }, "a lease could not be renewed");
     }
-  };
+  }
+
+  function lose(): void {
+    if (!isLost) deps.metrics.leasesLost.inc();
+    isLost = true;
+    stopSwitch.stop("lost");
+  }
+
+  function isTrusted(): boolean {
+    return options.trustMs === Number.POSITIVE_INFINITY || clock.now() - renewedAt < options.trustMs;
+  }
+
+  async function isStillHeld(): Promise<boolean> {
+    while (!isLost && !isTrusted()) {
+      await renew();
+      if (isLost || isTrusted()) break;
+      if (stopSwitch.isShutDown) return false;
+      await new Promise<void>((resolve) => void clock.after(RENEW_AGAIN_MS, resolve));
+    }
+    return !isLost;
+  }
+
   /** A cancel is looked up, not renewed for: a write would keep it waiting for the disk. */
-  const lookForCancel = async (): Promise<void> => {
+  async function lookForCancel(): Promise<void> {
     try {
-      const row = await runs.get(run.threadId, run.runId);
+      const row = await runs.getBrief(run.threadId, run.runId);
       if (row?.fence === run.fence && row.cancelAction !== null) stopSwitch.stop(row.cancelAction);
     } catch (error) {
       log.warn({ err: error, runId: run.runId }, "a cancel could not be looked up; the next renewal sees it");
     }
-  };
+  }
+
   let stopped = false;
   let forgetRenewal = (): void => {};
   const renewLater = (): void => {
-    forgetRenewal = clock.after(options.leaseMs / 3, () => void renew().then(() => stopped || renewLater()));
+    forgetRenewal = clock.after(options.heartbeatMs, () => void renew().then(() => stopped || renewLater()));
   };
   renewLater();
   const forgetTimeout = clock.after(options.timeoutMs, () => stopSwitch.stop("timeout"));
   const stopListening = signals.on(`cancel:${run.runId}`, () => void lookForCancel());
   if (run.cancelAction !== null) stopSwitch.stop(run.cancelAction);
-  return () => {
-    stopped = true;
-    forgetRenewal();
-    forgetTimeout();
-    stopListening();
+  const hold: Hold = {
+    mayPublish: () => (!isLost && isTrusted() ? true : isStillHeld()),
+    isDriving: false,
+    letGo() {
+      stopped = true;
+      forgetRenewal();
+      forgetTimeout();
+      stopListening();
+    },
+  };
+  return hold;
+}
+
+/** 1: what is said under a lease that was lost is not said. */
+function heldLog(runLog: RunLog, hold: Hold): RunLog {
+  return {
+    ...runLog,
+    publish(event, namespace, data) {
+      const may = hold.mayPublish();
+      if (may === true) return runLog.publish(event, namespace, data);
+      return may.then((isHeld) => (isHeld ? runLog.publish(event, namespace, data) : undefined));
+    },
   };
 }
 
@@ -125,15 +219,18 @@ function watch(deps: AttemptDeps, run: Run, lease: Lease, stopSwitch: StopSwitch
 async function execute(
   deps: AttemptDeps,
   run: Run,
-  { runLog, trace, signal }: { runLog: RunLog; trace: RunTrace | undefined; signal: AbortSignal },
+  { runLog, trace, signal, hold }: { runLog: RunLog; trace: RunTrace | undefined; signal: AbortSignal; hold: Hold },
 ): Promise<ExecuteResult> {
   const { host, clock, metrics, options } = deps;
   if (run.attempt > options.maxAttempts) return giveUp(deps, run);
   try {
-    const request = { ...(await executeRequest(deps, run)), recording: trace?.recording };
+    const begin = await requestInTheEnd(deps, run, signal);
+    if (begin === null) return { kind: "aborted", projection: null };
+    const request = { ...begin, recording: trace?.recording };
     const answered = answeredBy(request);
     if (answered.length > 0) await runLog.publish(ANSWERED_EVENT, [], toJson(answered));
     const events = host.execute(request, signal);
+    hold.isDriving = true;
     let first = true;
     for (;;) {
       const step = await events.next();
@@ -149,6 +246,8 @@ async function execute(
     }
   } catch (error) {
     return { kind: "failed", error: describeError(error), projection: null };
+  } finally {
+    hold.isDriving = false;
   }
 }
 
@@ -158,11 +257,25 @@ function answeredBy({ input }: ExecuteRequest): readonly string[] {
   return typeof resume === "object" && resume !== null ? Object.keys(resume) : [];
 }
 
+/** Invariant 3; null when something stopped the run first. */
+async function requestInTheEnd(deps: AttemptDeps, run: Run, signal: AbortSignal): Promise<ExecuteRequest | null> {
+  for (;;) {
+    try {
+      return await executeRequest(deps, run);
+    } catch (error) {
+      if (deps.isAway?.(error) !== true) throw error;
+      if (signal.aborted) return null;
+      deps.log.warn({ err: error, runId: run.runId }, "what a run begins with could not be read; trying again");
+      await new Promise<void>((resolve) => void deps.clock.after(BEGIN_AGAIN_MS, resolve));
+    }
+  }
+}
+
 async function executeRequest(deps: AttemptDeps, run: Run): Promise<ExecuteRequest> {
   const pendingBefore = await deps.threads.pendingInterrupts(run.threadId);
   const { checkpoints, host } = deps;
   const hasBreakpoints = host.graphs().some((graph) => graph.graphId === run.graphId && graph.hasBreakpoints);
-  const input = graphInputOf(run, { pending: pendingBefore, checkpoints, hasBreakpoints });
+  const input = await graphInputOf(run, { pending: pendingBefore, checkpoints, hasBreakpoints });
   const keepPartialOn = deps.options.keepPartialOnCancel ? ("interrupt" satisfies StopCause) : undefined;
   return { ...run, input, pendingBefore, keepPartialOn };
 }
@@ -177,22 +290,30 @@ async function giveUp(deps: AttemptDeps, run: Run): Promise<ExecuteResult> {
   return { kind: "failed", error, projection };
 }
 
+const BEGIN_AGAIN_MS = 1_000;
+const RENEW_AGAIN_MS = 1_000;
 const SETTLE_AGAIN_MS = 1_000;
+/** A stop that takes longer than five seconds after the grace would be ended by whoever asked for it. */
+const SETTLE_AT_STOP_MS = 3_000;
 
-/** Invariant 3; a shutdown ends the trying, because the next start finds the run by its row. */
-async function settleInTheEnd(
-  deps: AttemptDeps,
-  claim: Claim,
-  ending: Ending,
+/**
+ * Invariant 3: `work`, which writes down what becomes of a run, until it succeeds. A shutdown ends the trying after a while,
+ * because the run is found by its row: by the next start, or by another replica when its lease is over, its attempt spent.
+ */
+async function inTheEnd<T>(
+  { clock, log }: AttemptDeps,
+  { runId }: Run,
   stopSwitch: StopSwitch,
-): Promise<Awaited<ReturnType<typeof settle>>> {
-  for (;;) {
+  work: () => Promise<T>,
+): Promise<T> {
+  for (let until: number | undefined; ; ) {
     try {
-      return await settle(deps, claim, ending);
+      return await work();
     } catch (error) {
-      if (stopSwitch.isShutDown) throw error;
-      deps.log.error({ err: error, runId: claim.run.runId }, "the end of a run could not be written; trying again");
-      await new Promise<void>((resolve) => void deps.clock.after(SETTLE_AGAIN_MS, resolve));
+      if (stopSwitch.isShutDown) until ??= clock.now() + SETTLE_AT_STOP_MS;
+      if (until !== undefined && clock.now() >= until) throw error;
+      log.error({ err: error, runId }, "the end of a run could not be written; trying again");
+      await new Promise<void>((resolve) => void clock.after(SETTLE_AGAIN_MS, resolve));
     }
   }
 }

@@ -1,4 +1,6 @@
 /** From a request to the row of a run: merging of assistant, thread and request as the Platform merges. Pure. */
+import { invalid } from "../core/errors.js";
+import { MAX_RUN_METADATA_KEYS } from "../core/metadata.js";
 import type {
   Assistant,
   Json,
@@ -10,7 +12,7 @@ import type {
   User,
 } from "../core/model.js";
 import { clientConfigurable, clientContext } from "../core/server-owned.js";
-import type { InFlightRun, NewRun } from "../storage/storage.js";
+import type { InFlightRun, NewRun } from "../storage/ports/runs.js";
 import { normaliseResume } from "./resume.js";
 
 /** A run as a client asks for it, after validation: what its payload will hold, not merged yet, and how to admit it. */
@@ -69,7 +71,10 @@ export interface DraftContext {
   readonly now: number;
 }
 
-/** Throws `validation` when the command answers several interrupts without naming them. */
+/**
+ * Throws `validation` when the command answers several interrupts without naming them, or when there is more metadata than a
+ * graph can carry.
+ */
 export function draftRun(request: RunRequest, context: DraftContext): NewRun {
   const { runId, user, assistant, thread } = context;
   const identity: JsonObject = {
@@ -79,21 +84,22 @@ export function draftRun(request: RunRequest, context: DraftContext): NewRun {
     assistant_id: assistant.assistantId,
     ...(context.cronId === null ? {} : { cron_id: context.cronId }),
   };
+  const config = { ...assistant.config, ...thread.config, ...request.config };
+  const metadata = { ...assistant.metadata, ...thread.metadata, ...request.metadata };
+  requireFewKeys({ ...(config.metadata as JsonObject | undefined), ...metadata });
   return {
     runId,
     threadId: thread.threadId,
     assistantId: assistant.assistantId,
     graphId: assistant.graphId,
-    metadata: { ...assistant.metadata, ...thread.metadata, ...request.metadata },
+    metadata,
     multitaskStrategy: context.strategy,
     runAfter: context.now + Math.round(request.afterSeconds * 1000),
     payload: {
       input: request.input,
       command: draftCommand(request.command, context),
       config: {
-        ...assistant.config,
-        ...thread.config,
-        ...request.config,
+        ...config,
         configurable: {
           ...clientConfigurable({
             ...assistant.config.configurable,
@@ -124,6 +130,15 @@ export function draftRun(request: RunRequest, context: DraftContext): NewRun {
       ...(user === null ? {} : { user }),
     },
   };
+}
+
+/** Of everything that the graph's config would have as `metadata`. */
+function requireFewKeys(metadata: JsonObject): void {
+  const count = Object.keys(metadata).length;
+  if (count <= MAX_RUN_METADATA_KEYS) return;
+  throw invalid(
+    `metadata: that of the run, its config, its thread and its assistant have ${count} keys together, of at most ${MAX_RUN_METADATA_KEYS}`,
+  );
 }
 
 /** While other runs are in flight nobody knows yet what will be asked: the worker normalises when this run starts. */

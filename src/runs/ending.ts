@@ -5,13 +5,15 @@
  * 2. A cancel that was accepted before the run ended decides how it ends, even when the graph came to its end first.
  * 3. A shutdown gives the run back to the queue, and so does an eviction: its stream is neither ended nor failed.
  */
-import type { Signals, StreamBridge } from "../bridge/bridge.js";
+import type { Signals } from "../bridge/bridge.js";
 import type { Metrics } from "../core/metrics.js";
 import type { Interrupt, Run, RunError, RunStatus } from "../core/model.js";
 import type { ExecuteResult } from "../graphs/host.js";
-import type { BriefRun, Checkpoints, Lease, RunOutcome, RunStore, ThreadStore } from "../storage/storage.js";
+import type { Checkpoints } from "../storage/ports/checkpoints.js";
+import type { BriefRun, Lease, RunOutcome, RunStore } from "../storage/ports/runs.js";
+import type { ThreadStore } from "../storage/ports/threads.js";
 import { resultJson } from "./result.js";
-import type { LogEnding, RunLog } from "./run-log.js";
+import { type LogEnding, openRunLog, type RunLog, type RunLogDeps } from "./run-log.js";
 
 /** Why a run was told to stop; the reason that its signal aborts with. */
 export type StopCause = "interrupt" | "rollback" | "timeout" | "lost" | "shutdown";
@@ -63,17 +65,16 @@ function isThreadDone({ payload }: Run, outcome: Omit<RunOutcome, "deleteThread"
   return payload.temporary && !asks;
 }
 
-export interface EndingDeps {
+export interface EndingDeps extends RunLogDeps {
   readonly runs: RunStore;
   readonly threads: ThreadStore;
   readonly checkpoints: Checkpoints;
-  readonly bridge: StreamBridge;
   readonly signals: Signals;
   readonly metrics: Metrics;
 }
 
 /** What an attempt holds while it runs. */
-export interface Claim {
+interface Claim {
   readonly run: Run;
   readonly lease: Lease;
   readonly leaseMs: number;
@@ -92,11 +93,9 @@ export async function settle(deps: EndingDeps, claim: Claim, ending: Ending): Pr
     case "abandon":
       return "abandon";
     case "release":
-      if (!(await runs.release(lease))) return "abandon";
-      deps.signals.send("runs");
-      return "release";
+      return giveBack(deps, claim);
     case "take back": {
-      const resultJson = await resultOf(deps, run, { projection: null, error: null });
+      const resultJson = await resultOf(deps, run);
       if (!(await runs.markRollingBack(lease))) return "abandon";
       await takeBack(deps, run);
       await say(deps, claim, { status: "rollback", error: null, resultJson, paused: null });
@@ -106,7 +105,7 @@ export async function settle(deps: EndingDeps, claim: Claim, ending: Ending): Pr
     case "finish": {
       const { status, error, deleteThread } = verdict.outcome;
       const resultJson = await resultOf(deps, run, verdict.outcome);
-      deps.checkpoints.sync(); // 1
+      await deps.checkpoints.sync(); // 1
       if (!(await runs.finish(lease, verdict.outcome))) {
         const { held, cancel } = await runs.renew(lease, claim.leaseMs);
         return held && cancel !== null ? settle(deps, claim, { ...ending, cause: cancel }) : "abandon"; // 2
@@ -119,6 +118,17 @@ export async function settle(deps: EndingDeps, claim: Claim, ending: Ending): Pr
   }
 }
 
+/** Lets others go on with the run, its attempt unspent; `abandon` where it was lost. */
+export async function giveBack(
+  { runs, ledgerWriter, signals }: EndingDeps,
+  { run, lease }: Pick<Claim, "run" | "lease">,
+): Promise<"release" | "abandon"> {
+  await ledgerWriter.flush(run.runId); // before what its next owner writes
+  if (!(await runs.release(lease))) return "abandon";
+  signals.send("runs");
+  return "release";
+}
+
 /** null where the graph came to an end, or did not say that it paused. */
 function questionsOf({ status, projection }: Pick<RunOutcome, "status" | "projection">): readonly Interrupt[] | null {
   if (status !== "success" || projection === null) return null;
@@ -127,10 +137,10 @@ function questionsOf({ status, projection }: Pick<RunOutcome, "status" | "projec
 }
 
 /** Where the state is as it was, or cannot be read, the thread's row tells it. */
-async function resultOf(
-  deps: EndingDeps,
-  run: Run,
-  { projection, error }: Pick<RunOutcome, "projection" | "error">,
+export async function resultOf(
+  deps: Pick<EndingDeps, "threads">,
+  run: Pick<Run, "threadId">,
+  { projection, error }: Pick<RunOutcome, "projection" | "error"> = { projection: null, error: null },
 ): Promise<string> {
   const state = projection ?? (await deps.threads.get(run.threadId));
   return resultJson({ valuesJson: state?.valuesJson ?? null, interrupts: state?.interrupts ?? {}, error });
@@ -141,8 +151,19 @@ async function say({ signals }: EndingDeps, { run, runLog }: Claim, ending: LogE
   tell(signals, run);
 }
 
+/** The last words of a run that nobody executes, as its next claim would say them. Said twice they are heard once. */
+export async function sayEnd(
+  deps: RunLogDeps & Pick<EndingDeps, "signals">,
+  run: BriefRun,
+  ending: Pick<LogEnding, "status" | "resultJson">,
+): Promise<void> {
+  const runLog = await openRunLog(deps, run, run.fence + 1);
+  await runLog.end({ ...ending, error: null, paused: null });
+  tell(deps.signals, run);
+}
+
 /** The run is over, its thread free: hints for whoever waits for either. */
-export function tell(signals: Signals, run: Pick<BriefRun, "runId" | "threadId" | "payload">): void {
+function tell(signals: Signals, run: Pick<BriefRun, "runId" | "threadId" | "payload">): void {
   signals.send(`run:${run.runId}`);
   signals.send(`thread:${run.threadId}`);
   signals.send("runs");
@@ -155,16 +176,16 @@ export function tell(signals: Signals, run: Pick<BriefRun, "runId" | "threadId" 
  */
 export async function takeBack(
   deps: Pick<EndingDeps, "runs" | "checkpoints">,
-  run: Pick<Run, "runId" | "threadId">,
+  run: Pick<Run, "runId" | "threadId" | "fence">,
 ): Promise<void> {
-  deps.checkpoints.deleteRun(run.threadId, run.runId);
-  deps.checkpoints.sync();
+  await deps.checkpoints.deleteRun(run);
+  await deps.checkpoints.sync();
   await deps.runs.removeRolledBack(run);
 }
 
 /** Removes a thread that is marked for deletion: first its checkpoints, then its rows. Safe to repeat after a crash. */
-async function removeThread(deps: Pick<EndingDeps, "threads" | "checkpoints">, threadId: string): Promise<void> {
-  deps.checkpoints.deleteThread(threadId);
-  deps.checkpoints.sync();
+export async function removeThread(deps: Pick<EndingDeps, "threads" | "checkpoints">, threadId: string): Promise<void> {
+  await deps.checkpoints.deleteThread(threadId);
+  await deps.checkpoints.sync();
   await deps.threads.remove(threadId);
 }

@@ -5,7 +5,7 @@
  * through a run step by step, so that nothing else waits for long, and it may be interrupted at any step.
  */
 import { createFolding, type Folding } from "../bridge/folding.js";
-import type { KeptSegment, LedgerPosition, RunLedger } from "../storage/storage.js";
+import type { KeptSegment, LedgerPosition, RunLedger } from "../storage/ports/ledger.js";
 import { eventsOf, isContinuation, isFull, toSegments } from "./ledger-segments.js";
 
 export interface FoldRequest {

@@ -7,7 +7,7 @@
 import { type EventId, isNextEventId, type StreamEvent } from "../bridge/bridge.js";
 import { fold } from "../bridge/fold.js";
 import type { FoldedEvent } from "../bridge/folding.js";
-import type { LedgerSegment } from "../storage/storage.js";
+import type { LedgerSegment } from "../storage/ports/ledger.js";
 
 /** What a reader is given at once, and what one statement writes; an event that is larger stands alone. */
 const SEGMENT_CHARS = 1_024 * 1_024;

@@ -13,7 +13,7 @@ import type { StreamEvent } from "../bridge/bridge.js";
 import type { Clock } from "../core/clock.js";
 import type { Log } from "../core/log.js";
 import type { Metrics } from "../core/metrics.js";
-import type { LedgerSegment, RunLedger } from "../storage/storage.js";
+import type { LedgerSegment, RunLedger } from "../storage/ports/ledger.js";
 import { foldRun } from "./ledger-folding.js";
 import { segmentsOf } from "./ledger-segments.js";
 
@@ -79,6 +79,8 @@ export function createLedgerWriter({ ledger, clock, log, metrics, options }: Led
   const written = new Map<string, Written>();
   const toFold = new Set<string>();
   let flushing: Promise<void> | undefined;
+  /** One commit of it: others may go on saying things for as long as it lasts. */
+  let writing: Promise<boolean> | undefined;
   let folding: Promise<void> | undefined;
   let timer: { readonly delayMs: number; readonly forget: () => void } | undefined;
   let isFailing = false;
@@ -136,28 +138,34 @@ export function createLedgerWriter({ ledger, clock, log, metrics, options }: Led
     return flushing;
   }
 
-  /** Never throws. */
   async function writeAll(): Promise<void> {
     while (unwritten.size > 0) {
-      const batch = takeBatch();
-      try {
-        const segments = [...batch].flatMap(([runId, { events }]) =>
-          segmentsOf(events).map((segment) => ({ ...segment, runId })),
-        );
-        if (segments.length > 0) await ledger.append(segments);
-        for (const segment of segments) noteWritten(segment.runId, segment);
-        if (isFailing) log.info("the ledger can be written again");
-        isFailing = false;
-      } catch (err) {
-        if (!isFailing) log.error({ err }, "the ledger could not be written; trying again");
-        isFailing = true;
-        for (const [runId, taken] of batch) putBack(runId, taken); // 3
-        makeRoom();
-        return;
-      }
-      for (const [runId, { ended }] of batch) if (ended) noteEnd(runId);
-      foldNext();
+      writing = writeBatch();
+      if (!(await writing)) return;
     }
+  }
+
+  /** Whether it could be written. Never throws. */
+  async function writeBatch(): Promise<boolean> {
+    const batch = takeBatch();
+    try {
+      const segments = [...batch].flatMap(([runId, { events }]) =>
+        segmentsOf(events).map((segment) => ({ ...segment, runId })),
+      );
+      if (segments.length > 0) await ledger.append(segments);
+      for (const segment of segments) noteWritten(segment.runId, segment);
+      if (isFailing) log.info("the ledger can be written again");
+      isFailing = false;
+    } catch (err) {
+      if (!isFailing) log.error({ err }, "the ledger could not be written; trying again");
+      isFailing = true;
+      for (const [runId, taken] of batch) putBack(runId, taken); // 3
+      makeRoom();
+      return false;
+    }
+    for (const [runId, { ended }] of batch) if (ended) noteEnd(runId);
+    foldNext();
+    return true;
   }
 
   /** From the run that has waited longest; more of a run than fits stays. */
@@ -249,8 +257,11 @@ export function createLedgerWriter({ ledger, clock, log, metrics, options }: Led
     },
 
     async flush(runId) {
-      await flushing;
-      if (unwritten.has(runId)) await flushAll();
+      while (unwritten.has(runId)) {
+        if (flushing === undefined) void flushAll();
+        if (!(await writing)) return;
+      }
+      await writing; // which may hold the last of it
     },
 
     async stop() {

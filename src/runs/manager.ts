@@ -20,24 +20,17 @@ import {
 } from "../core/model.js";
 import { requirePageFits } from "../core/page.js";
 import type { GraphHost } from "../graphs/host.js";
-import type {
-  AdmitResult,
-  BriefRun,
-  Checkpoints,
-  CronTick,
-  ListedRun,
-  Page,
-  RunStore,
-  ThreadStore,
-} from "../storage/storage.js";
+import type { Checkpoints } from "../storage/ports/checkpoints.js";
+import type { CronTick } from "../storage/ports/crons.js";
+import type { Page } from "../storage/ports/page.js";
+import type { AdmitResult, BriefRun, ListedRun, RunStore } from "../storage/ports/runs.js";
+import type { ThreadStore } from "../storage/ports/threads.js";
 import { type AdmissionOptions, admissionOf } from "./admission.js";
 import { authorizeRun } from "./authorization.js";
 import type { RunRequest } from "./draft.js";
-import { tell } from "./ending.js";
+import { resultOf, sayEnd } from "./ending.js";
 import type { LedgerWriter } from "./ledger-writer.js";
 import type { RunReader, RunReading } from "./reading.js";
-import { resultJson } from "./result.js";
-import { openRunLog } from "./run-log.js";
 import { nextSignal } from "./wait.js";
 import type { Slot } from "./worker.js";
 
@@ -117,8 +110,13 @@ export interface RunManager {
 }
 
 export interface RunManagers extends PerCaller<RunManager> {
-  /** For a thread that is being deleted: cancels what is in flight on it and resolves when all of it has stopped. */
-  stopThread(threadId: string): Promise<void>;
+  /**
+   * For a thread that is being deleted: cancels what is in flight on it and resolves when all of it has stopped, wherever it
+   * executes. Throws `unavailable` when `signal` aborts first.
+   */
+  stopThread(threadId: string, signal?: AbortSignal): Promise<void>;
+  /** Cancels runs that nobody, on any replica, has read for so long although their clients wanted them to stop then. */
+  cancelAbandoned(forMs: number): Promise<number>;
 }
 
 export function createRunManager(deps: RunManagerDeps): RunManagers {
@@ -181,23 +179,14 @@ export function createRunManager(deps: RunManagerDeps): RunManagers {
     const { scope } = await caller.authorize("threads:read", { thread_id: threadId });
     const isOutOfSight = scope.length > 0 && (await threads.within(scope).get(threadId)) === undefined;
     if (isOutOfSight) return; // the admission says so
-    if (deps.checkpoints.has(threadId, checkpoint.checkpointNs, checkpoint.checkpointId)) return;
+    if (await deps.checkpoints.has(threadId, checkpoint.checkpointNs, checkpoint.checkpointId)) return;
     // A graph that keeps its checkpoints itself may have it; for any other this says what is missing.
     await deps.host.getState({ graphId, threadId, checkpoint, config }, { subgraphs: false });
   }
 
   /** A run that never ran has no worker to end its log, nor to remove a thread that was its own. */
   async function endUnstarted(run: BriefRun, status: "interrupted" | "rollback"): Promise<void> {
-    const runLog = await openRunLog(deps, run, run.fence + 1);
-    const thread = await threads.get(run.threadId);
-    const { valuesJson, interrupts } = thread ?? { valuesJson: null, interrupts: {} };
-    await runLog.end({
-      status,
-      error: null,
-      resultJson: resultJson({ valuesJson, interrupts, error: null }),
-      paused: null,
-    });
-    tell(signals, run);
+    await sayEnd(deps, run, { status, resultJson: await resultOf(deps, run) });
     if (run.payload.temporary) await threads.remove(run.threadId);
   }
 
@@ -231,29 +220,51 @@ export function createRunManager(deps: RunManagerDeps): RunManagers {
   }
 
   async function ended(runId: string, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      const change = nextSignal(signals, `run:${runId}`, signal);
-      const run = await deps.runs.getBrief(null, runId);
-      if (run === undefined || !isInFlight(run.status)) return change.forget();
-      await change.promise;
-    }
+    await change(runId, ({ status }) => !isInFlight(status), signal);
   }
 
-  /** Of a thread that no run can start on any more. */
-  async function stopRun(run: BriefRun): Promise<void> {
-    const answer = await deps.runs.requestCancel(run.threadId, run.runId, "interrupt");
-    if (run.status === "pending" && (answer === "ended" || answer === "requested")) {
-      return endUnstarted(run, "interrupted"); // nobody claims it: its row goes with the thread
+  /** The run's row when it is like that; undefined when it is gone, or the signal aborts first. */
+  async function change(
+    runId: string,
+    isAwaited: (run: BriefRun) => boolean,
+    signal: AbortSignal,
+  ): Promise<BriefRun | undefined> {
+    while (!signal.aborted) {
+      const next = nextSignal(signals, `run:${runId}`, signal);
+      const run = await deps.runs.getBrief(null, runId);
+      if (run === undefined || isAwaited(run)) {
+        next.forget();
+        return run;
+      }
+      await next.promise;
     }
+    return undefined;
+  }
+
+  /** Of a thread that no run can start on any more: what waits on it, or is given back, has come to its end. */
+  async function stopRun(run: BriefRun, signal: AbortSignal): Promise<void> {
+    await deps.runs.requestCancel(run.threadId, run.runId, "interrupt");
+    if (run.status === "pending") return endUnstarted(run, "interrupted"); // its row goes with the thread
     signals.send(`cancel:${run.runId}`);
-    await ended(run.runId, NEVER);
+    const stopped = await change(run.runId, ({ status }) => status !== "running", signal);
+    if (signal.aborted) throw new GatewayError("unavailable", `run ${run.runId} has not stopped yet; try again`);
+    if (stopped?.status === "pending") await endUnstarted(stopped, "interrupted");
   }
 
   return {
     as: (caller) => asCaller(caller),
 
-    async stopThread(threadId) {
-      await Promise.all((await deps.runs.listInFlight({ threadId })).map(stopRun));
+    async cancelAbandoned(forMs) {
+      const runIds = await deps.runs.listAbandoned(forMs);
+      const cancels = runIds.map((runId) =>
+        cancelIn(deps.runs, null, { runId, action: "interrupt" }).then(() => true, hasEnded),
+      );
+      return (await Promise.all(cancels)).filter(Boolean).length;
+    },
+
+    async stopThread(threadId, signal = NEVER) {
+      const inFlight = await deps.runs.listInFlight({ threadId });
+      await Promise.all(inFlight.map((run) => stopRun(run, signal)));
     },
   };
 

@@ -1,7 +1,7 @@
 /** What happens when a run is asked for on a thread: pure, so that every cell of the table can be tested. */
 import { GatewayError, threadBusy } from "../core/errors.js";
 import type { CancelAction, MultitaskStrategy } from "../core/model.js";
-import type { InFlightRun } from "../storage/storage.js";
+import type { InFlightRun } from "../storage/ports/runs.js";
 
 /** `cancel`: what is done to every run in flight before the new one may start; `refuse`: nothing is created. */
 export type MultitaskDecision =

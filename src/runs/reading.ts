@@ -5,13 +5,14 @@
  * of the state instead of events that are gone, never a silent gap and never a wait for what cannot come. A log in memory
  * can outlive its run: that of a temporary thread, or of a run that was rolled back.
  */
-import type { Cursor, Replay, StreamBridge, StreamEvent } from "../bridge/bridge.js";
+import { type Cursor, type Replay, type StreamBridge, StreamBrokenError, type StreamEvent } from "../bridge/bridge.js";
 import { toJson } from "../core/json.js";
 import type { Log } from "../core/log.js";
 import { isInFlight, type JsonObject, type Run } from "../core/model.js";
 import { isInScope, type Scope } from "../core/scope.js";
 import type { GraphHost } from "../graphs/host.js";
-import type { RunStore, ThreadStore } from "../storage/storage.js";
+import type { RunStore } from "../storage/ports/runs.js";
+import type { ThreadStore } from "../storage/ports/threads.js";
 import { RESULT_EVENT, resultJson } from "./result.js";
 import { ACCESS_EVENT, endJson, metadataJson } from "./run-log.js";
 import type { RunTape } from "./tape.js";
@@ -31,6 +32,8 @@ export interface RunReading {
   readonly runId: string;
   /** The newest claim: what a cursor without one means. */
   readonly fence: number;
+  /** To follow what is said from the moment of asking, whenever somebody begins to. */
+  now(): Promise<Cursor>;
   /** Batches of events; ends when the run has, throws `StreamBrokenError` when the gateway stops first. */
   follow(options: FollowOptions): AsyncGenerator<readonly StreamItem[]>;
   /** The JSON that `wait` and `join` answer with, when the run has ended; undefined when `signal` aborts first. */
@@ -58,9 +61,15 @@ export interface RunReaderDeps {
 const NEVER = new AbortController().signal;
 
 export function createRunReader({ runs, threads, host, bridge, tape, log }: RunReaderDeps): RunReader {
-  async function resultOfLog(runId: string, signal: AbortSignal): Promise<string | undefined> {
+  /** Undefined too where the log falls silent and `isOver`: then it is not known what it would say. */
+  async function resultOfLog(
+    runId: string,
+    signal: AbortSignal,
+    isOver: () => Promise<boolean>,
+  ): Promise<string | undefined> {
     for await (const batch of bridge.subscribe(runId, { cursor: { from: "start" }, signal })) {
-      if (batch.kind === "gap") continue;
+      if (batch.kind === "silence" && (await isOver())) return undefined;
+      if (batch.kind !== "events") continue;
       const last = batch.events.find(({ event }) => event === RESULT_EVENT);
       if (last !== undefined) return last.data;
     }
@@ -92,6 +101,7 @@ export function createRunReader({ runs, threads, host, bridge, tape, log }: RunR
 
   async function* followLog(runId: string, options: FollowOptions): AsyncGenerator<readonly StreamItem[]> {
     for await (const batch of bridge.subscribe(runId, options)) {
+      if (batch.kind === "silence") throw new StreamBrokenError("the rest of the log cannot be had");
       const items = batch.kind === "gap" ? [] : batch.events.filter(isShown); // there is no state to show instead
       if (items.length > 0) yield items;
     }
@@ -104,6 +114,7 @@ export function createRunReader({ runs, threads, host, bridge, tape, log }: RunR
       return {
         runId,
         fence: run.fence,
+        now: () => tape.now(run),
 
         async *follow(options) {
           const fromStart = "from" in options.cursor && options.cursor.from === "start";
@@ -124,11 +135,16 @@ export function createRunReader({ runs, threads, host, bridge, tape, log }: RunR
         },
 
         async result(signal) {
-          const inLog = (await hasLog(run)) ? await resultOfLog(runId, signal) : undefined;
+          const isOver = async (): Promise<boolean> => {
+            const row = await runs.get(threadId, runId);
+            return row === undefined || !isInFlight(row.status);
+          };
+          const inLog = (await hasLog(run)) ? await resultOfLog(runId, signal, isOver) : undefined;
           if (inLog !== undefined || signal.aborted) return inLog;
           const kept = await tape.result(runId);
           if (kept !== undefined) return kept;
           const [row, thread] = await Promise.all([runs.get(threadId, runId), threads.get(threadId)]);
+          if (row === undefined && run.payload.temporary) throw new StreamBrokenError("the result of the run is lost");
           const { valuesJson, interrupts } = thread ?? { valuesJson: null, interrupts: {} };
           return resultJson({ valuesJson, interrupts, error: row?.error ?? null });
         },
@@ -145,8 +161,9 @@ export function createRunReader({ runs, threads, host, bridge, tape, log }: RunR
       return {
         runId,
         fence: 1,
+        now: async () => ({ from: "now" }),
         follow: (options) => followLog(runId, options),
-        result: (signal) => resultOfLog(runId, signal),
+        result: (signal) => resultOfLog(runId, signal, async () => true),
       };
     },
   };

@@ -13,7 +13,7 @@
  */
 import type { InterruptsByTask, Json, JsonObject, Run } from "../core/model.js";
 import type { GraphInput } from "../graphs/host.js";
-import type { Checkpoints } from "../storage/storage.js";
+import type { Checkpoints } from "../storage/ports/checkpoints.js";
 import { normaliseResume } from "./resume.js";
 
 export interface RecoveryContext {
@@ -24,17 +24,20 @@ export interface RecoveryContext {
   readonly hasBreakpoints: boolean;
 }
 
-/** Throws `validation` for a command that cannot be matched to what is pending now. */
-export function graphInputOf(run: Run, { pending, checkpoints, hasBreakpoints }: RecoveryContext): GraphInput {
+/** Rejects with `validation` for a command that cannot be matched to what is pending now. */
+export async function graphInputOf(
+  run: Run,
+  { pending, checkpoints, hasBreakpoints }: RecoveryContext,
+): Promise<GraphInput> {
   const { threadId, runId, payload } = run;
   const original = originalInput(run, pending);
   if (run.fence <= 1) return original; // the first claim cannot have left anything behind
   const stops = hasBreakpoints || payload.interruptBefore !== null || payload.interruptAfter !== null;
-  checkpoints.stepBack(threadId, runId, { root: stops });
-  const left = checkpoints.leftBy(threadId, runId);
+  await checkpoints.stepBack(run, { root: stops });
+  const left = await checkpoints.leftBy(threadId, runId);
   const isEarly = !left.checkpoint && (!left.work || payload.durability === "exit");
   if (isEarly || left.memory) {
-    checkpoints.deleteRun(threadId, runId); // 1
+    await checkpoints.deleteRun(run); // 1
     return original;
   }
   const resume = left.checkpoint || original.kind !== "command" ? {} : untaken(original.command.resume, left.taken);

@@ -19,13 +19,14 @@ export interface RunResult {
 export function resultJson({ valuesJson, interrupts, error }: RunResult): string {
   if (error !== null) return toJson({ __error__: error });
   const asked = Object.values(interrupts).flat();
-  const members = objectMembers(valuesJson ?? "null");
-  if (asked.length > 0) members.push(`"__interrupt__":${toJson(asked)}`);
-  return `{${members.join(",")}}`;
+  const shown = shownValues(valuesJson ?? "null");
+  if (asked.length === 0) return shown;
+  const separator = shown === "{}" ? "" : ",";
+  return `${shown.slice(0, -1)}${separator}"__interrupt__":${toJson(asked)}}`;
 }
 
-/** The inside of an object's JSON; a graph whose state is no object is shown under LangGraph's name for it. */
-function objectMembers(valuesJson: string): string[] {
-  if (valuesJson === "null" || valuesJson === "{}") return [];
-  return [valuesJson.startsWith("{") ? valuesJson.slice(1, -1) : `"__root__":${valuesJson}`];
+/** A state that is an object as it is, never copied; one that is none is shown under LangGraph's name for it. */
+function shownValues(valuesJson: string): string {
+  if (valuesJson === "null") return "{}";
+  return valuesJson.startsWith("{") ? valuesJson : `{"__root__":${valuesJson}}`;
 }

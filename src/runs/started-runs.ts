@@ -1,7 +1,7 @@
 /** The runs of a thread in the order in which they began to execute, for those who follow the thread and not one run. */
 import type { Signals } from "../bridge/bridge.js";
 import type { Run } from "../core/model.js";
-import type { RunStore } from "../storage/storage.js";
+import type { RunStore } from "../storage/ports/runs.js";
 import { nextSignal } from "./wait.js";
 
 /** A run that has been claimed. */

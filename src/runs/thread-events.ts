@@ -6,10 +6,12 @@
  * 2. A place is a claim of the thread and a number in it; marks have the two numbers behind the run's last event. So a
  *    reader can go on from any place, and is told what follows it, once.
  * 3. A state that is written outside of runs has no place: who is not there when it is written does not hear of it.
+ * 4. "Now" is when the reader comes, before it is answered, however long it takes until it begins to read.
  */
 import { GatewayError } from "../core/errors.js";
 import type { Scope } from "../core/scope.js";
-import type { RunStore, ThreadStore } from "../storage/storage.js";
+import type { RunStore } from "../storage/ports/runs.js";
+import type { ThreadStore } from "../storage/ports/threads.js";
 import type { RunReader, StreamItem } from "./reading.js";
 import { newestStarted, type StartedRun, type StartedRunsDeps, startedRuns } from "./started-runs.js";
 import type { RunTape } from "./tape.js";
@@ -35,15 +37,17 @@ export interface ThreadEventsDeps extends StartedRunsDeps {
 }
 
 /** Throws `StreamBrokenError` when the gateway stops; ends when the signal aborts, or the thread is gone. */
-export type ReadThreadEvents = (
-  threadId: string,
-  options: { readonly cursor: ThreadCursor; readonly signal: AbortSignal; readonly scope: Scope },
-) => AsyncGenerator<readonly ThreadEvent[]>;
+export type ReadThreadEvents = (signal: AbortSignal) => AsyncGenerator<readonly ThreadEvent[]>;
 
-export function createThreadEvents(deps: ThreadEventsDeps): ReadThreadEvents {
-  return (threadId, { scope, ...options }) => {
+export type OpenThreadEvents = (
+  threadId: string,
+  options: { readonly cursor: ThreadCursor; readonly scope: Scope },
+) => Promise<ReadThreadEvents>;
+
+export function createThreadEvents(deps: ThreadEventsDeps): OpenThreadEvents {
+  return (threadId, { scope, cursor }) => {
     const runs = deps.runs.within(scope);
-    return readThreadEvents({ ...deps, runs, threads: deps.threads.within(scope) }, threadId, options);
+    return openThreadEvents({ ...deps, runs, threads: deps.threads.within(scope) }, threadId, cursor);
   };
 }
 
@@ -51,13 +55,13 @@ interface ScopedDeps extends StartedRunsDeps, Pick<ThreadEventsDeps, "reader" | 
   readonly threads: Pick<ThreadStore, "get">;
 }
 
-function readThreadEvents(
+async function openThreadEvents(
   { threads, reader, tape, ...deps }: ScopedDeps,
   threadId: string,
-  options: { readonly cursor: ThreadCursor; readonly signal: AbortSignal },
-): AsyncGenerator<readonly ThreadEvent[]> {
+  cursor: ThreadCursor,
+): Promise<ReadThreadEvents> {
   /** Where a reader begins: behind which claim, and, of the first run after it, behind which event. */
-  async function beginning(cursor: ThreadCursor): Promise<Beginning> {
+  async function beginning(): Promise<Beginning> {
     if (cursor === "start") return { after: 0, within: undefined };
     const run = await newestStarted(deps, threadId, cursor === "now" ? undefined : cursor.claim);
     if (run === undefined) return { after: 0, within: undefined };
@@ -65,8 +69,10 @@ function readThreadEvents(
       const isOfRun = cursor.claim < run.firstClaim + run.fence;
       return isOfRun ? { after: run.firstClaim - 1, within: cursor } : { after: run.firstClaim, within: undefined };
     }
-    const { isComplete } = await tape.end(run);
-    return isComplete ? { after: run.firstClaim, within: undefined } : { after: run.firstClaim - 1, within: "now" };
+    const { isComplete, last } = await tape.end(run);
+    if (isComplete) return { after: run.firstClaim, within: undefined };
+    const within = last === undefined ? undefined : { claim: run.firstClaim + last.fence - 1, seq: last.seq };
+    return { after: run.firstClaim - 1, within };
   }
 
   /** Returns the marks behind it. */
@@ -80,7 +86,7 @@ function readThreadEvents(
     // What stands for events that are gone has no id, or one of no claim.
     const placeOf = ({ id }: StreamItem): ThreadPlace | null =>
       id === null || id.fence > fence ? null : { claim: firstClaim + id.fence - 1, seq: id.seq };
-    let last = within === undefined || within === "now" ? undefined : within;
+    let last = within;
     const isBehind = last !== undefined && (await isBehindEnd(run, last));
     if (!isBehind) {
       for await (const items of reader.ofRun(run).follow({ cursor: cursorInto(run, within), signal })) {
@@ -98,8 +104,7 @@ function readThreadEvents(
       { kind: "run done", place: done, runId: run.runId },
       { kind: "state", place: { ...done, seq: done.seq + 1 } },
     ];
-    const from = within === "now" ? undefined : within;
-    return marks.filter(({ place }) => from === undefined || !isBehind || (place !== null && place.seq > from.seq)); // 2
+    return marks.filter(({ place }) => within === undefined || !isBehind || (place !== null && place.seq > within.seq)); // 2
   }
 
   async function isBehindEnd(run: StartedRun, { claim, seq }: ThreadPlace): Promise<boolean> {
@@ -107,12 +112,13 @@ function readThreadEvents(
     return isComplete && last !== undefined && claim === run.firstClaim + last.fence - 1 && seq >= last.seq;
   }
 
-  return read(options);
+  const { after, ...beginsWith } = await beginning();
+  const begunAt = (await threads.get(threadId))?.stateUpdatedAt ?? null;
+  return read;
 
-  async function* read({ cursor, signal }: typeof options): AsyncGenerator<readonly ThreadEvent[]> {
-    const { after, ...beginsWith } = await beginning(cursor);
+  async function* read(signal: AbortSignal): AsyncGenerator<readonly ThreadEvent[]> {
     let { within } = beginsWith;
-    let writtenAt = (await threads.get(threadId))?.stateUpdatedAt ?? null;
+    let writtenAt = begunAt;
     for await (const run of startedRuns(deps, threadId, { after, signal })) {
       const marks = run === null ? undefined : yield* ofRun(run, within, signal);
       const thread = await threads.get(threadId);
@@ -130,12 +136,11 @@ function readThreadEvents(
 
 interface Beginning {
   readonly after: number;
-  readonly within: ThreadPlace | "now" | undefined;
+  readonly within: ThreadPlace | undefined;
 }
 
 function cursorInto({ firstClaim }: StartedRun, within: Beginning["within"]) {
   if (within === undefined) return { from: "start" } as const;
-  if (within === "now") return { from: "now" } as const;
   return { after: { fence: within.claim - firstClaim + 1, seq: within.seq } };
 }
 

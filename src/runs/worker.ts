@@ -8,7 +8,7 @@
  */
 import { newId } from "../core/ids.js";
 import type { Run } from "../core/model.js";
-import type { AdmitRequest } from "../storage/storage.js";
+import type { AdmitRequest } from "../storage/ports/runs.js";
 import { type AttemptDeps, attend, StopSwitch } from "./attempt.js";
 
 export interface WorkerDeps extends AttemptDeps {
@@ -26,6 +26,10 @@ export interface Slot {
 }
 
 export interface RunWorker {
+  /** Whose leases they are. */
+  readonly id: string;
+  /** How many runs it executes now. */
+  leases(): number;
   start(): void;
   /** null when there is no room, or when older runs may be waiting for it. */
   reserve(): Slot | null;
@@ -35,12 +39,20 @@ export interface RunWorker {
   stop(graceMs: number): Promise<void>;
 }
 
+interface Attempt {
+  readonly runId: string;
+  readonly stopSwitch: StopSwitch;
+  readonly done: Promise<void>;
+}
+
 const CLAIM_AGAIN_MS = 1_000;
+/** Its clock may be ahead of the store's, which alone decides what is due. */
+const NOT_DUE_YET_MS = 100;
 
 export function createWorker(deps: WorkerDeps): RunWorker {
   const { runs, signals, clock, log, metrics, concurrency, options } = deps;
   const workerId = newId();
-  const active = new Map<string, { readonly stopSwitch: StopSwitch; readonly done: Promise<void> }>();
+  const active = new Set<Attempt>();
   const undecided = new Set<Promise<void>>();
   let stopListening = (): void => {};
   let forgetTimer = (): void => {};
@@ -83,30 +95,35 @@ export function createWorker(deps: WorkerDeps): RunWorker {
   }
 
   async function claimAll(): Promise<void> {
-    while (hasRoom()) {
+    for (let fellDue = false; hasRoom(); ) {
       claimAgain = false;
+      const askedAt = clock.now();
       const run = await runs.claim(workerId, options.leaseMs);
       if (run !== undefined) {
-        begin(run);
+        begin(run, askedAt);
       } else if (!claimAgain) {
         const dueAt = await runs.nextDueAt();
         if (dueAt === undefined) return;
         if (dueAt > clock.now()) return wakeAfter(dueAt - clock.now());
-        // It fell due between the two questions.
+        if (fellDue) return wakeAfter(NOT_DUE_YET_MS);
+        fellDue = true; // between the two questions
       }
     }
   }
 
-  function begin(run: Run): void {
+  function begin(run: Run, askedAt: number): void {
     const stopSwitch = new StopSwitch();
-    const done = attend(deps, workerId, run, stopSwitch)
+    // One that was lost here, and comes back, begins when what is left of it has stopped.
+    const earlier = Promise.all([...active].filter(({ runId }) => runId === run.runId).map(({ done }) => done));
+    const done = attend(deps, { run, workerId, askedAt, earlier }, stopSwitch)
       .catch((error: unknown) => log.error({ err: error, runId: run.runId }, "a run could not be attended to its end"))
       .finally(() => {
-        active.delete(run.runId);
+        active.delete(attempt);
         metrics.runsActive.set(active.size);
         wakeSoon();
       });
-    active.set(run.runId, { stopSwitch, done });
+    const attempt: Attempt = { runId: run.runId, stopSwitch, done };
+    active.add(attempt);
     metrics.runsActive.set(active.size);
   }
 
@@ -117,6 +134,8 @@ export function createWorker(deps: WorkerDeps): RunWorker {
   }
 
   return {
+    id: workerId,
+    leases: () => active.size,
     drain,
 
     start() {
@@ -136,10 +155,11 @@ export function createWorker(deps: WorkerDeps): RunWorker {
         undecided.delete(decided);
         resolve();
       };
+      const askedAt = clock.now();
       return {
         claim: { workerId, leaseMs: options.leaseMs },
         begin(run) {
-          begin(run);
+          begin(run, askedAt);
           decide();
         },
         free() {
@@ -154,14 +174,14 @@ export function createWorker(deps: WorkerDeps): RunWorker {
       await claiming;
       await Promise.all(undecided);
       forgetTimer();
-      const all = Promise.all([...active.values()].map(({ done }) => done));
+      const all = Promise.all([...active].map(({ done }) => done));
       let forgetGrace = (): void => {};
       const grace = new Promise<void>((resolve) => {
         forgetGrace = clock.after(graceMs, resolve);
       });
       await Promise.race([all, grace]);
       forgetGrace();
-      for (const { stopSwitch } of active.values()) stopSwitch.stop("shutdown");
+      for (const { stopSwitch } of active) stopSwitch.stop("shutdown");
       await all;
     },
   };

@@ -2,7 +2,7 @@
 import type { Clock } from "../core/clock.js";
 import { newId } from "../core/ids.js";
 import type { Database } from "./database.js";
-import type { ApiKey, ApiKeyStore, NewApiKey } from "./storage.js";
+import type { ApiKey, ApiKeyStore, NewApiKey } from "./ports/api-keys.js";
 
 export class SqlApiKeyStore implements ApiKeyStore {
   private readonly database: Database;
@@ -52,6 +52,10 @@ export class SqlApiKeyStore implements ApiKeyStore {
       .where("revoked_at", "is", null)
       .executeTakeFirst();
     return revoked.numUpdatedRows > 0n;
+  }
+
+  async remove(keyId: string): Promise<void> {
+    await this.database.deleteFrom("api_keys").where("key_id", "=", keyId).execute();
   }
 }
 

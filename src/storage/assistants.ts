@@ -7,6 +7,7 @@ import { changeMetadata } from "../core/metadata.js";
 import type { Assistant, AssistantVersion, Json, JsonObject, RunConfig } from "../core/model.js";
 import { inOrder, requirePageFits } from "../core/page.js";
 import { EVERYTHING, type Scope, withoutScopeKeys } from "../core/scope.js";
+import { transact } from "./commit-group.js";
 import {
   bytesOf,
   columnContains,
@@ -14,19 +15,14 @@ import {
   type Database,
   decodeText,
   encodeText,
+  isListed,
+  isPostgres,
   locked,
   type Schema,
 } from "./database.js";
+import type { ASSISTANT_SORT_COLUMNS, AssistantFilter, AssistantStore, NewAssistant } from "./ports/assistants.js";
+import type { Page, PageLimits, PageQuery } from "./ports/page.js";
 import { columnInScope } from "./scope-sql.js";
-import type {
-  ASSISTANT_SORT_COLUMNS,
-  AssistantFilter,
-  AssistantStore,
-  NewAssistant,
-  Page,
-  PageLimits,
-  PageQuery,
-} from "./storage.js";
 
 export interface SqlAssistantStoreDeps {
   readonly database: Database;
@@ -62,7 +58,7 @@ export class SqlAssistantStore implements AssistantStore {
   async create(assistant: NewAssistant): Promise<Assistant | undefined> {
     const now = this.clock.now();
     const { assistantId } = assistant;
-    return this.database.transaction().execute(async (transaction) => {
+    return transact(this.database, async (transaction) => {
       const inserted = await transaction
         .insertInto("assistants")
         .values({ assistant_id: assistantId, version: 1, created_at: now, updated_at: now })
@@ -81,11 +77,16 @@ export class SqlAssistantStore implements AssistantStore {
     return findCurrent(this.database, assistantId, this.scope);
   }
 
-  async patch(assistantId: string, change: Partial<Omit<NewAssistant, "assistantId">>): Promise<Assistant | undefined> {
+  async patch(
+    assistantId: string,
+    change: Partial<Omit<NewAssistant, "assistantId">>,
+    { ofVersion }: { readonly ofVersion?: number } = {},
+  ): Promise<Assistant | undefined> {
     const now = this.clock.now();
-    return this.database.transaction().execute(async (transaction) => {
+    return transact(this.database, async (transaction) => {
       const current = await lockCurrent(transaction, assistantId, this.scope);
       if (current === undefined) return undefined;
+      if (ofVersion !== undefined && current.version !== ofVersion) return undefined;
       const { newest } = await transaction
         .selectFrom("assistant_versions")
         .select((eb) => eb.fn.max("version").as("newest"))
@@ -109,7 +110,7 @@ export class SqlAssistantStore implements AssistantStore {
   }
 
   async remove(assistantId: string): Promise<boolean> {
-    return this.database.transaction().execute(async (transaction) => {
+    return transact(this.database, async (transaction) => {
       if ((await lockCurrent(transaction, assistantId, this.scope)) === undefined) return false;
       await transaction.deleteFrom("assistants").where("assistant_id", "=", assistantId).execute();
       return true;
@@ -120,11 +121,12 @@ export class SqlAssistantStore implements AssistantStore {
     filter: AssistantFilter,
     page: PageQuery<(typeof ASSISTANT_SORT_COLUMNS)[number]>,
   ): Promise<Page<Assistant>> {
-    const total = await this.count(filter);
+    const named = await this.named(filter);
+    const total = await this.countNamed(named);
     if (total <= page.offset) return { rows: [], total };
     const found = await currentVersions(this.database)
       .select(["assistants.assistant_id", bytesOf(VERSION_TEXTS).as("bytes")])
-      .where((eb) => matches(eb, filter, this.scope))
+      .where((eb) => matches(eb, named, this.scope))
       .orderBy(SORT_COLUMNS[page.sortBy], page.sortOrder)
       .$if(page.sortBy !== "assistant_id", (query) => query.orderBy("assistants.assistant_id", page.sortOrder))
       .limit(page.limit)
@@ -135,6 +137,7 @@ export class SqlAssistantStore implements AssistantStore {
       page.maxBytes,
     );
     const ids = found.map((row) => row.assistant_id);
+    if (ids.length === 0) return { rows: [], total };
     const rows = await currentVersions(this.database)
       .select(ASSISTANT_COLUMNS)
       .where("assistants.assistant_id", "in", ids)
@@ -143,6 +146,26 @@ export class SqlAssistantStore implements AssistantStore {
   }
 
   async count(filter: AssistantFilter): Promise<number> {
+    return this.countNamed(await this.named(filter));
+  }
+
+  /**
+   * PostgreSQL knows other lower cases than JavaScript, and its texts have no halves of surrogate pairs: the names of all that
+   * meet the rest of the filter are read, and compared here.
+   */
+  private async named({ name = "", ...filter }: AssistantFilter): Promise<NamedFilter> {
+    if (name === "") return filter;
+    if (!isPostgres(this.database)) return { ...filter, name };
+    const rows = await currentVersions(this.database)
+      .select(["assistants.assistant_id", "assistant_versions.name"])
+      .where((eb) => matches(eb, filter, this.scope))
+      .execute();
+    const wanted = name.toLowerCase();
+    const ids = rows.filter((row) => decodeText(row.name).toLowerCase().includes(wanted));
+    return { ...filter, ids: ids.map((row) => row.assistant_id) };
+  }
+
+  private async countNamed(filter: NamedFilter): Promise<number> {
     const { total } = await currentVersions(this.database)
       .select((eb) => eb.fn.countAll<number>().as("total"))
       .where((eb) => matches(eb, filter, this.scope))
@@ -169,6 +192,7 @@ export class SqlAssistantStore implements AssistantStore {
       found.map(({ bytes }) => bytes),
       query.maxBytes,
     );
+    if (found.length === 0) return [];
     const rows = await this.database
       .selectFrom("assistant_versions")
       .selectAll()
@@ -185,7 +209,7 @@ export class SqlAssistantStore implements AssistantStore {
 
   async setLatest(assistantId: string, version: number): Promise<Assistant | undefined> {
     const now = this.clock.now();
-    return this.database.transaction().execute(async (transaction) => {
+    return transact(this.database, async (transaction) => {
       if ((await lockCurrent(transaction, assistantId, this.scope)) === undefined) return undefined;
       const found = await transaction
         .selectFrom("assistant_versions")
@@ -221,6 +245,11 @@ const ASSISTANT_COLUMNS = [
 const VERSION_TEXTS = ["name", "description", "config", "context", "metadata"].map(
   (column) => `assistant_versions.${column}`,
 );
+
+/** A filter by name, or by the ids of those that have it. */
+interface NamedFilter extends AssistantFilter {
+  readonly ids?: readonly string[];
+}
 
 function currentVersions(database: Database) {
   return database
@@ -263,14 +292,15 @@ async function pointTo(
 
 function matches(
   eb: ExpressionBuilder<Schema, "assistants" | "assistant_versions">,
-  filter: AssistantFilter,
+  filter: NamedFilter,
   scope: Scope,
 ): ExpressionWrapper<Schema, "assistants" | "assistant_versions", SqlBool> {
-  const { metadata = {}, graphId, name = "" } = filter;
+  const { metadata = {}, graphId, name, ids } = filter;
   const conditions = [];
+  if (ids !== undefined) conditions.push(isListed("assistants.assistant_id", ids));
   if (scope.length > 0) conditions.push(columnInScope("assistant_versions.metadata", scope));
   if (graphId !== undefined) conditions.push(eb("assistant_versions.graph_id", "=", graphId));
-  if (name !== "") conditions.push(columnIncludes("assistant_versions.name", name));
+  if (name !== undefined) conditions.push(columnIncludes("assistant_versions.name", name));
   if (Object.keys(metadata).length > 0) conditions.push(columnContains("assistant_versions.metadata", metadata));
   return eb.and(conditions);
 }

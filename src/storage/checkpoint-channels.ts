@@ -26,20 +26,18 @@ export interface Placement {
   readonly channels: Channels;
   /** Values that this checkpoint stores. */
   readonly stored: readonly ChannelValue[];
-  /** Values of channels without a version: defaults that no task ever wrote to. */
-  readonly unversioned: Readonly<Record<string, unknown>>;
 }
 
 export interface PlaceRequest {
   readonly checkpoint: Checkpoint;
-  readonly metadata: CheckpointMetadata;
+  readonly metadata: Pick<CheckpointMetadata, "source">;
   /** The channels that changed since the parent, as LangGraph counts. */
   readonly newVersions: ChannelVersions;
   /** undefined: there is no parent. */
   readonly parent: Channels | undefined;
   readonly dumps: (channel: string, value: unknown) => Stored;
-  /** Reads a value that another checkpoint stored. */
-  readonly read: (channel: string, checkpointId: string) => Stored | undefined;
+  /** What other checkpoints stored of the parent's channels, where `comparesValues`. */
+  readonly before: ReadonlyMap<string, Stored>;
 }
 
 /** In characters of JSON: below it a row of its own costs more than a copy per checkpoint. */
@@ -50,13 +48,9 @@ export function placeChannels(request: PlaceRequest): Placement {
   const { checkpoint, parent, dumps } = request;
   const channels: Record<string, ChannelRef> = {};
   const stored: ChannelValue[] = [];
-  const unversioned: Record<string, unknown> = {};
   for (const [channel, value] of Object.entries(checkpoint.channel_values)) {
     const version = checkpoint.channel_versions[channel];
-    if (version === undefined) {
-      unversioned[channel] = value;
-      continue;
-    }
+    if (version === undefined) continue; // a default that no task ever wrote to: the checkpoint itself holds it
     const known = parent?.[channel]?.[0] === version ? parent[channel] : undefined;
     const change = judge(request, channel, known);
     const data = change === "none" ? undefined : dumps(channel, value);
@@ -69,12 +63,27 @@ export function placeChannels(request: PlaceRequest): Placement {
       stored.push({ channel, stored: data });
     }
   }
-  return { channels, stored, unversioned };
+  return { channels, stored };
 }
 
-/** The value behind a reference; undefined when its row is missing. */
-export function resolve(ref: ChannelRef, channel: string, read: PlaceRequest["read"]): Stored | undefined {
-  return ref[1] === null ? { type: ref[2], data: ref[3] } : read(channel, ref[1]);
+/** The value behind a reference; undefined when its row is missing from `values`. */
+export function resolve(ref: ChannelRef, channel: string, values: ReadonlyMap<string, Stored>): Stored | undefined {
+  return ref[1] === null ? { type: ref[2], data: ref[3] } : values.get(channel);
+}
+
+/** The values that have rows of their own. */
+export function refsOf(channels: Channels): readonly { readonly channel: string; readonly checkpointId: string }[] {
+  return Object.entries(channels).flatMap(([channel, ref]) =>
+    ref[1] === null ? [] : [{ channel, checkpointId: ref[1] }],
+  );
+}
+
+/**
+ * Whether versions do not tell what changed: a state update applies what finished tasks wrote without counting versions up,
+ * a copy has its parent's parent.
+ */
+export function comparesValues({ source }: PlaceRequest["metadata"]): boolean {
+  return source !== "loop" && source !== "input";
 }
 
 /** What is known about a channel's value against the parent's, before looking at it. */
@@ -84,14 +93,13 @@ function judge(
   known: ChannelRef | undefined,
 ): "changed" | "none" | "unknown" {
   if (Object.hasOwn(newVersions, channel)) return "changed";
-  // A state update applies what finished tasks wrote without counting versions up, a copy has its parent's parent.
-  if (metadata.source !== "loop" && metadata.source !== "input") return "unknown";
+  if (comparesValues(metadata)) return "unknown";
   // LangGraph's contract: what a first checkpoint does not name as new is not stored.
   return known !== undefined || parent === undefined ? "none" : "changed";
 }
 
 function isStored(request: PlaceRequest, channel: string, known: ChannelRef | undefined, value: Stored): boolean {
-  const stored = known && resolve(known, channel, request.read);
+  const stored = known && resolve(known, channel, request.before);
   if (stored === undefined || stored.type !== value.type) return false;
   if (typeof stored.data !== "string" && typeof value.data !== "string") {
     return Buffer.compare(stored.data, value.data) === 0;

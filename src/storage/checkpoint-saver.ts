@@ -1,8 +1,11 @@
 /**
- * LangGraph's SqliteSaver over heddle's tables and serializer.
+ * What LangGraph's savers do, over heddle's tables and serializer: written once, for every database. The saver that a graph
+ * sees is a subclass of LangGraph's own for that database (`checkpoints.ts`, `postgres-checkpoints.ts`).
  *
- * Against the stock one: a channel is stored only by the checkpoints that change it, everything carries the id of its
+ * Against the stock ones: a channel is stored only by the checkpoints that change it, everything carries the id of its
  * run, writes keep bytes as bytes, metadata filters bind their keys, and nothing is parsed that is not asked for.
+ *
+ * What is written is what the values were at the call: they are serialized before anything is waited for.
  */
 import type { RunnableConfig } from "@langchain/core/runnables";
 import {
@@ -18,26 +21,25 @@ import {
   TASKS,
   WRITES_IDX_MAP,
 } from "@langchain/langgraph-checkpoint";
-import { SqliteSaver } from "@langchain/langgraph-checkpoint-sqlite";
+import { isPromise, whenKnown } from "../core/async.js";
 import { describeError } from "../core/errors.js";
-import { placeChannels, resolve } from "./checkpoint-channels.js";
-import type { CheckpointKey, CheckpointReads, CheckpointRow, CheckpointWrite } from "./checkpoint-tables.js";
+import { type Channels, comparesValues, placeChannels, refsOf, resolve } from "./checkpoint-channels.js";
+import type { CheckpointKey, CheckpointReads, CheckpointWrite, LoadedCheckpoint } from "./checkpoint-rows.js";
+import type { Awaitable } from "./ports/page.js";
 import { type Serde, type Stored, storedText } from "./serde.js";
-import type { SqliteDatabase } from "./sqlite.js";
 
 /** On whose behalf a saver writes, and how. Every method throws or rejects when it may not write any more. */
 export interface Writer {
   /** Empty outside of runs. */
   readonly runId: string;
-  /** In the order of the calls. What is written is what the rows hold at the call. */
-  write(write: CheckpointWrite): void | Promise<void>;
-  deleteThread(threadId: string): void | Promise<void>;
+  /** In the order of the calls; undefined: nothing, after all. */
+  write(write: Awaitable<CheckpointWrite | undefined>): Awaitable<void>;
+  deleteThread(threadId: string): Awaitable<void>;
   /** Resolves when what was written so far can be read; rejects with what could not be written. */
-  settled(): void | Promise<void>;
+  settled(): Awaitable<void>;
 }
 
 export interface SaverDeps {
-  readonly connection: SqliteDatabase;
   readonly reads: CheckpointReads;
   readonly serde: Serde;
   readonly writer: Writer;
@@ -51,35 +53,32 @@ interface Put {
   readonly newVersions: ChannelVersions;
 }
 
-export class CheckpointSaver extends SqliteSaver {
+/** The methods in which heddle's savers differ from LangGraph's. */
+export class SaverBody {
   readonly #reads: CheckpointReads;
   readonly #serde: Serde;
   readonly #writer: Writer;
 
-  constructor({ connection, reads, serde, writer }: SaverDeps) {
-    super(connection, serde);
+  constructor({ reads, serde, writer }: SaverDeps) {
     this.#reads = reads;
     this.#serde = serde;
     this.#writer = writer;
   }
 
-  /** The tables exist: the file was migrated when it was opened. */
-  protected override setup(): void {}
-
-  override async getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
+  async getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
     const threadId = config.configurable?.thread_id;
     if (threadId === undefined) return undefined;
     await this.#writer.settled();
     const checkpointNs = config.configurable?.checkpoint_ns ?? "";
-    const row = this.#reads.find(threadId, checkpointNs, getCheckpointId(config) || undefined);
-    return row && this.#load(row);
+    const loaded = await this.#reads.load(threadId, checkpointNs, getCheckpointId(config) || undefined);
+    return loaded && this.#toTuple(loaded);
   }
 
-  override async *list(config: RunnableConfig, options: CheckpointListOptions = {}): AsyncGenerator<CheckpointTuple> {
+  async *list(config: RunnableConfig, options: CheckpointListOptions = {}): AsyncGenerator<CheckpointTuple> {
     await this.#writer.settled();
     const { thread_id: threadId, checkpoint_ns: checkpointNs } = config.configurable ?? {};
     const filter = Object.entries(options.filter ?? {}).filter(([, value]) => value !== undefined);
-    const keys = this.#reads.list({
+    const keys = await this.#reads.list({
       threadId,
       checkpointNs,
       checkpointId: getCheckpointId(config) || undefined,
@@ -88,12 +87,12 @@ export class CheckpointSaver extends SqliteSaver {
       limit: options.limit === undefined ? undefined : Math.max(0, options.limit),
     });
     for (const key of keys) {
-      const row = this.#reads.find(key.threadId, key.checkpointNs, key.checkpointId);
-      if (row !== undefined) yield this.#load(row); // it may have been deleted while the caller was busy
+      const loaded = await this.#reads.load(key.threadId, key.checkpointNs, key.checkpointId);
+      if (loaded !== undefined) yield await this.#toTuple(loaded); // it may have been deleted while the caller was busy
     }
   }
 
-  override async put(
+  async put(
     config: RunnableConfig,
     checkpoint: Checkpoint,
     metadata: CheckpointMetadata,
@@ -101,14 +100,12 @@ export class CheckpointSaver extends SqliteSaver {
   ): Promise<RunnableConfig> {
     const parentId: string | undefined = config.configurable?.checkpoint_id;
     const key = { ...requireThread(config), checkpointId: checkpoint.id };
-    const isAgain = parentId === checkpoint.id && this.#reads.channels(key) !== undefined;
-    // With durability "exit" LangGraph puts the checkpoint that a run started from once more when no superstep ended.
-    // It stays as it was, with its parent and its run: what the run did is in the writes.
-    if (!isAgain) await this.#insert({ key, parentId, checkpoint, metadata, newVersions });
+    const write = this.#prepare({ key, parentId, checkpoint, metadata, newVersions });
+    if (write !== undefined) await this.#writer.write(write);
     return toConfig(key);
   }
 
-  override async putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<void> {
+  async putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<void> {
     const checkpointId: string | undefined = config.configurable?.checkpoint_id;
     if (checkpointId === undefined) throw new Error("config.configurable.checkpoint_id is missing");
     const key = { ...requireThread(config), checkpointId };
@@ -121,28 +118,52 @@ export class CheckpointSaver extends SqliteSaver {
     await this.#writer.write({ kind: "writes", runId: this.#writer.runId, key, writes: rows, existing });
   }
 
-  override async deleteThread(threadId: string): Promise<void> {
+  async deleteThread(threadId: string): Promise<void> {
     await this.#writer.deleteThread(threadId);
   }
 
-  #insert(put: Put): void | Promise<void> {
-    const { key, checkpoint, metadata, parentId } = put;
-    const parent = parentId === undefined ? undefined : this.#reads.channels({ ...key, checkpointId: parentId });
-    const { channels, stored, unversioned } = placeChannels({
-      ...put,
-      parent,
-      dumps: (channel, value) => this.#dumps(channel, value),
-      read: (channel, checkpointId) => this.#reads.value({ ...key, checkpointId }, channel),
-    });
+  /**
+   * The write of a checkpoint. undefined: with durability "exit" LangGraph puts the checkpoint that a run started from once
+   * more when no superstep ended. It stays as it was, with its parent and its run: what the run did is in the writes.
+   */
+  #prepare(put: Put): Awaitable<CheckpointWrite | undefined> {
+    const { key, parentId, checkpoint, metadata } = put;
     const { v, id, ts, channel_versions, versions_seen } = checkpoint;
-    const row = {
-      ...key,
-      parentId: parentId ?? null,
+    let kept: Map<string, Stored> | undefined;
+    const dumps = (channel: string, value: unknown): Stored => kept?.get(channel) ?? this.#dumps(channel, value);
+    /** What has to be waited for finds the values as they are now. */
+    const keep = <T>(answer: Awaitable<T>): Awaitable<T> => {
+      if (isPromise(answer)) kept ??= this.#dumpAll(checkpoint);
+      return answer;
+    };
+    const unversioned: Record<string, unknown> = {};
+    for (const [channel, value] of Object.entries(checkpoint.channel_values)) {
+      if (channel_versions[channel] === undefined) unversioned[channel] = value;
+    }
+    const texts = {
       checkpoint: this.#serde.dumps({ v, id, ts, channel_values: unversioned, channel_versions, versions_seen }),
       metadata: this.#serde.dumps(metadata),
-      channels,
     };
-    return this.#writer.write({ kind: "checkpoint", runId: this.#writer.runId, row, values: stored });
+    const build = (parent: Channels | undefined, before: ReadonlyMap<string, Stored>): CheckpointWrite => {
+      const { channels, stored } = placeChannels({ ...put, parent, dumps, before });
+      const row = { ...key, parentId: parentId ?? null, ...texts, channels };
+      return { kind: "checkpoint", runId: this.#writer.runId, row, values: stored };
+    };
+    if (parentId === undefined) return build(undefined, NOTHING);
+    return whenKnown(keep(this.#reads.channels({ ...key, checkpointId: parentId })), (parent) => {
+      if (parentId === checkpoint.id && parent !== undefined) return undefined;
+      if (parent === undefined || !comparesValues(metadata)) return build(parent, NOTHING);
+      const known = refsOf(parent).filter(({ channel }) => parent[channel]?.[0] === channel_versions[channel]);
+      return whenKnown(keep(this.#reads.values(key, known)), (before) => build(parent, before));
+    });
+  }
+
+  #dumpAll({ channel_values, channel_versions }: Checkpoint): Map<string, Stored> {
+    const dumped = new Map<string, Stored>();
+    for (const [channel, value] of Object.entries(channel_values)) {
+      if (channel_versions[channel] !== undefined) dumped.set(channel, ownedCopy(this.#dumps(channel, value)));
+    }
+    return dumped;
   }
 
   #dumps(channel: string, value: unknown): Stored {
@@ -153,17 +174,15 @@ export class CheckpointSaver extends SqliteSaver {
     }
   }
 
-  #load(row: CheckpointRow): CheckpointTuple {
+  async #toTuple({ row, values, writes }: LoadedCheckpoint): Promise<CheckpointTuple> {
     const checkpoint = this.#read(row.checkpoint) as Checkpoint; // only `put` writes this column
-    const read = (channel: string, checkpointId: string) => this.#reads.value({ ...row, checkpointId }, channel);
     for (const [channel, ref] of Object.entries(row.channels)) {
-      const stored = resolve(ref, channel, read);
+      const stored = resolve(ref, channel, values);
       if (stored === undefined) throw new Error(`checkpoint ${row.checkpointId}: the value of ${channel} is missing`);
       checkpoint.channel_values[channel] = this.#read(stored);
     }
     const parent = row.parentId === null ? undefined : { ...row, checkpointId: row.parentId };
-    if (checkpoint.v < 4 && parent !== undefined) this.#addPendingSends(checkpoint, parent);
-    const writes = this.#reads.writes(row);
+    if (checkpoint.v < 4 && parent !== undefined) await this.#addPendingSends(checkpoint, parent);
     return {
       config: toConfig(row),
       checkpoint,
@@ -178,14 +197,23 @@ export class CheckpointSaver extends SqliteSaver {
   }
 
   /** Checkpoints of LangGraph before 0.3 keep their sends in the parent's writes. */
-  #addPendingSends(checkpoint: Checkpoint, parent: CheckpointKey): void {
-    const sends = this.#reads.writes(parent).filter(({ channel }) => channel === TASKS);
+  async #addPendingSends(checkpoint: Checkpoint, parent: CheckpointKey): Promise<void> {
+    const sends = (await this.#reads.writes(parent)).filter(({ channel }) => channel === TASKS);
     const versions = Object.values(checkpoint.channel_versions);
     checkpoint.channel_values[TASKS] = sends.map(({ stored }) => this.#read(stored));
-    checkpoint.channel_versions[TASKS] =
-      versions.length > 0 ? maxChannelVersion(...versions) : this.getNextVersion(undefined);
+    checkpoint.channel_versions[TASKS] = versions.length > 0 ? maxChannelVersion(...versions) : FIRST_VERSION;
   }
 }
+
+/** Bytes are stored as they are: until they have been written, whoever made them may change them. */
+export function ownedCopy(stored: Stored): Stored {
+  return typeof stored.data === "string" ? stored : { ...stored, data: Uint8Array.from(stored.data) };
+}
+
+const NOTHING: ReadonlyMap<string, Stored> = new Map();
+
+/** As LangGraph counts. */
+const FIRST_VERSION = 1;
 
 /** LangGraph keeps of an error what it says of itself, which may be of any size and kind. */
 function boundedError(value: unknown): { readonly message: string; readonly name: string } {

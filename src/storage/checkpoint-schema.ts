@@ -8,8 +8,10 @@
  * - `writes`: what tasks wrote at a checkpoint. The run is part of the key: a resumed task's new interrupt stands beside
  *   the one it replaces, so that taking the run back brings the old one to light again.
  */
+import { existsSync } from "node:fs";
 import { openDataFile, unusableFile } from "./data-file.js";
-import type { SqliteDatabase } from "./sqlite.js";
+import { type MigrationState, PendingMigrationsError, requireMigrated } from "./migration-state.js";
+import { openSqliteReader, type SqliteDatabase } from "./sqlite.js";
 
 /** Each entry brings the file to the version after it. One that has shipped is never edited. */
 const MIGRATIONS = [
@@ -72,8 +74,35 @@ export function openCheckpointFile(file: string): SqliteDatabase {
   }
 }
 
+/** How the file stands to the versions that this heddle knows; looking changes nothing. */
+export function checkpointVersion(connection: SqliteDatabase): MigrationState {
+  const version = versionOf(connection);
+  const nameOf = (number: number): string => `checkpoints ${String(number).padStart(3, "0")}`;
+  return {
+    pending: MIGRATIONS.slice(version).map((_, index) => nameOf(version + index + 1)),
+    unknown: version > MIGRATIONS.length ? [nameOf(version)] : [],
+  };
+}
+
+/** For a gateway that is not to migrate; a file that is not there is made as this heddle needs it. */
+export function requireMigratedCheckpoints(file: string): void {
+  if (!existsSync(file)) return;
+  const reader = openSqliteReader(file);
+  try {
+    requireMigrated(file, checkpointVersion(reader));
+  } catch (error) {
+    throw error instanceof PendingMigrationsError ? error : unusableFile(file, error);
+  } finally {
+    reader.close();
+  }
+}
+
+function versionOf(connection: SqliteDatabase): number {
+  return Number(connection.pragma("user_version", { simple: true }));
+}
+
 function migrate(connection: SqliteDatabase): void {
-  const version = Number(connection.pragma("user_version", { simple: true }));
+  const version = versionOf(connection);
   if (version > MIGRATIONS.length) {
     throw new Error(`it has version ${version}, this heddle knows versions up to ${MIGRATIONS.length}`);
   }

@@ -4,73 +4,24 @@
  * Everything is synchronous: no other code runs between the statements of one call, and a call that changes several rows
  * is one transaction.
  */
-import { isDeepStrictEqual } from "node:util";
 import type { Statement } from "better-sqlite3";
 import { LONG_CHARS } from "../core/json-text.js";
-import type { Channels, ChannelValue } from "./checkpoint-channels.js";
-import { NULL_TASK } from "./checkpoint-upkeep.js";
+import { type Channels, refsOf } from "./checkpoint-channels.js";
+import {
+  type CheckpointKey,
+  type CheckpointReads,
+  type CheckpointRow,
+  type CheckpointWrite,
+  type ListQuery,
+  type LoadedCheckpoint,
+  latestWrites,
+  matchesMetadata,
+  NULL_TASK,
+  type ValueRef,
+  type WriteRow,
+} from "./checkpoint-rows.js";
 import type { Stored } from "./serde.js";
 import { inTransaction, type SqliteDatabase } from "./sqlite.js";
-
-export interface CheckpointKey {
-  readonly threadId: string;
-  readonly checkpointNs: string;
-  readonly checkpointId: string;
-}
-
-export interface CheckpointRow extends CheckpointKey {
-  readonly parentId: string | null;
-  readonly checkpoint: Stored;
-  readonly metadata: Stored;
-  readonly channels: Channels;
-}
-
-export interface WriteRow {
-  readonly taskId: string;
-  readonly idx: number;
-  readonly channel: string;
-  readonly stored: Stored;
-}
-
-export interface ListQuery {
-  readonly threadId: string | undefined;
-  readonly checkpointNs: string | undefined;
-  readonly checkpointId: string | undefined;
-  /** Only checkpoints written before this one; where it is gone, before what its id says. */
-  readonly beforeId: string | undefined;
-  /** JSON object: each of its members must be equal in the stored metadata. */
-  readonly metadata: string | undefined;
-  readonly limit: number | undefined;
-}
-
-export interface CheckpointReads {
-  /** Without an id the newest of the namespace. */
-  find(threadId: string, checkpointNs: string, checkpointId: string | undefined): CheckpointRow | undefined;
-  channels(key: CheckpointKey): Channels | undefined;
-  /** The value of `channel` that this checkpoint stored. */
-  value(key: CheckpointKey, channel: string): Stored | undefined;
-  /** In the order of tasks, and of each task's writes. */
-  writes(key: CheckpointKey): readonly WriteRow[];
-  /** Newest first. */
-  list(query: ListQuery): readonly CheckpointKey[];
-}
-
-/** Plain data, so that another thread can ask for it. */
-export type CheckpointWrite =
-  | {
-      readonly kind: "checkpoint";
-      readonly runId: string;
-      readonly row: CheckpointRow;
-      readonly values: readonly ChannelValue[];
-    }
-  | {
-      readonly kind: "writes";
-      readonly runId: string;
-      readonly key: CheckpointKey;
-      readonly writes: readonly WriteRow[];
-      /** What happens to a write that is there already: special channels replace it. */
-      readonly existing: "replace" | "keep";
-    };
 
 interface StoredRow {
   readonly type: Stored["type"];
@@ -85,9 +36,14 @@ const OUTSIDE_OF_THE_HEAP = `iif(octet_length(value) >= ${LONG_CHARS}, CAST(valu
 const COLUMNS = `thread_id AS threadId, checkpoint_ns AS checkpointNs, checkpoint_id AS checkpointId,
   parent_checkpoint_id AS parentId, type, checkpoint, metadata_type AS metadataType, metadata, channels`;
 
+/** What `prepareReads` makes: every answer is there when the call returns. */
+export type SqliteReads = ReturnType<typeof prepareReads>;
+
 /** Statements that read; the connection may be one that cannot write. */
-export function prepareReads(connection: SqliteDatabase): CheckpointReads {
-  connection.function("metadata_matches", { deterministic: true }, matchesMetadata);
+export function prepareReads(connection: SqliteDatabase) {
+  connection.function("metadata_matches", { deterministic: true }, (metadata, filter) =>
+    matchesMetadata(String(metadata), String(filter)) ? 1 : 0,
+  );
   const prepare = <Row>(sql: string): Statement<unknown[], Row> => connection.prepare<unknown[], Row>(sql);
 
   const findOne = prepare<RawCheckpoint>(`SELECT ${COLUMNS} FROM checkpoints WHERE ${KEY}`);
@@ -107,36 +63,47 @@ export function prepareReads(connection: SqliteDatabase): CheckpointReads {
   );
   const lists = new Map<string, Statement<unknown[], CheckpointKey>>();
 
+  const readWrites = (key: CheckpointKey): readonly WriteRow[] =>
+    latestWrites(
+      findWrites
+        .all(...columns(key))
+        .map(({ taskId, idx, channel, ...stored }) => ({ taskId, idx, channel, stored: toStored(stored) })),
+    );
+  const readValues = (
+    { threadId, checkpointNs }: Omit<CheckpointKey, "checkpointId">,
+    refs: readonly ValueRef[],
+  ): ReadonlyMap<string, Stored> => {
+    const values = new Map<string, Stored>();
+    for (const { channel, checkpointId } of refs) {
+      const found = findValue.get(threadId, checkpointNs, channel, checkpointId);
+      if (found !== undefined) values.set(channel, toStored(found));
+    }
+    return values;
+  };
+
   return {
-    find(threadId, checkpointNs, checkpointId) {
+    load(threadId: string, checkpointNs: string, checkpointId: string | undefined): LoadedCheckpoint | undefined {
       const raw =
         checkpointId === undefined
           ? findHead.get(threadId, checkpointNs)
           : findOne.get(threadId, checkpointNs, checkpointId);
-      return raw && toRow(raw);
+      if (raw === undefined) return undefined;
+      const row = toRow(raw);
+      return { row, values: readValues(row, refsOf(row.channels)), writes: readWrites(row) };
     },
-    channels(key) {
+    channels(key: CheckpointKey): Channels | undefined {
       const channels = findChannels.get(...columns(key));
       return channels === undefined ? undefined : JSON.parse(channels);
     },
-    value(key, channel) {
-      const found = findValue.get(key.threadId, key.checkpointNs, channel, key.checkpointId);
-      return found && toStored(found);
-    },
-    writes(key) {
-      const latest = new Map<string, WriteRow>();
-      for (const { taskId, idx, channel, ...stored } of findWrites.all(...columns(key))) {
-        latest.set(`${idx} ${taskId}`, { taskId, idx, channel, stored: toStored(stored) }); // a later run's comes later
-      }
-      return [...latest.values()];
-    },
-    list(query) {
+    values: readValues,
+    writes: readWrites,
+    list(query: ListQuery): readonly CheckpointKey[] {
       const { sql, args } = listSql(query);
       const statement = lists.get(sql) ?? prepare<CheckpointKey>(sql);
       lists.set(sql, statement);
       return statement.all(...args);
     },
-  };
+  } satisfies CheckpointReads;
 }
 
 /** The function that does a write, in one transaction. */
@@ -254,11 +221,4 @@ function writtenBefore(id: string | undefined, place: readonly Condition[]): Con
     sql: `rowid <= coalesce((${lastWhere("checkpoint_id = ?")}) - 1, (${lastWhere("checkpoint_id < ?")}))`,
     values: [...values, ...values],
   };
-}
-
-/** Both are JSON objects as the serializer wrote them, so that equal values have equal JSON. */
-function matchesMetadata(metadata: unknown, filter: unknown): 0 | 1 {
-  const stored = JSON.parse(String(metadata));
-  const asked = Object.entries(JSON.parse(String(filter)));
-  return asked.every(([key, value]) => Object.hasOwn(stored, key) && isDeepStrictEqual(stored[key], value)) ? 1 : 0;
 }

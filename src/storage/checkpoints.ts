@@ -4,112 +4,74 @@
  * During a run commits are `synchronous=NORMAL`: they survive the death of the process. `sync()` makes all of them survive
  * a power failure, too, at the price of one flush (docs/decisions/003-checkpoint-durability.md).
  */
-import type { MessageKit } from "../core/kit.js";
-import { prepareRecovery } from "./checkpoint-recovery.js";
-import { CheckpointSaver, type Writer } from "./checkpoint-saver.js";
+import { SqliteSaver } from "@langchain/langgraph-checkpoint-sqlite";
+import { whenKnown } from "../core/async.js";
+import { prepareOnSqlite } from "./checkpoint-program.js";
+import { leftBy, stepBack } from "./checkpoint-recovery.js";
+import type { CheckpointWrite } from "./checkpoint-rows.js";
+import { createSavers, type SaverRows, savingWith } from "./checkpoint-savers.js";
 import { openCheckpointFile } from "./checkpoint-schema.js";
-import { prepareSizes } from "./checkpoint-sizes.js";
-import { type CheckpointReads, prepareReads, prepareWrites } from "./checkpoint-tables.js";
-import { prepareUpkeep } from "./checkpoint-upkeep.js";
+import { sizesOf } from "./checkpoint-sizes.js";
+import { prepareReads, prepareWrites, type SqliteReads } from "./checkpoint-tables.js";
+import { copyThread, deleteRun, deleteThread, has, isHeadOutsideRuns, pruneToLatest } from "./checkpoint-upkeep.js";
 import { explaining } from "./failure.js";
-import { createSerde, type Serde } from "./serde.js";
+import type { CheckpointSizes, Checkpoints, ClaimedRun, Leftover } from "./ports/checkpoints.js";
+import type { Awaitable } from "./ports/page.js";
 import type { SqliteDatabase } from "./sqlite.js";
-import type { Checkpoints } from "./storage.js";
 import { prepareWriteProbe } from "./write-probe.js";
 
+/** All but counting is done when a call returns, with no other code in between. */
+export type SqliteCheckpoints = ReturnType<typeof openCheckpoints>;
+
 /** Opens the checkpoints in `file`, or in memory (`:memory:`); throws `DataFolderError` when the file cannot be used. */
-export function openCheckpoints(file: string): Checkpoints {
+export function openCheckpoints(file: string) {
   const connection = openCheckpointFile(file);
-  const upkeep = prepareUpkeep(connection);
+  const { read, change } = prepareOnSqlite(connection);
   const write = explaining(prepareWrites(connection));
+  const removeThread = (threadId: string): void => change(deleteThread(threadId));
   return {
-    ...createSavers({ connection, reads: prepareReads(connection), write, deleteThread: upkeep.deleteThread }),
+    ...createSqliteSavers({ connection, reads: prepareReads(connection), write, deleteThread: removeThread }),
+    /** Does what a saver on another thread asks for. */
     write,
-    ...upkeep,
-    ...prepareRecovery(connection),
-    sizesOf: prepareSizes(connection),
+    has: (threadId: string, checkpointNs: string, checkpointId: string): boolean =>
+      read(has({ threadId, checkpointNs, checkpointId })),
+    isHeadOutsideRuns: (threadId: string): boolean => read(isHeadOutsideRuns(threadId)),
+    leftBy: (threadId: string, runId: string): Leftover => read(leftBy(threadId, runId)),
+    stepBack: (run: ClaimedRun, options: { readonly root: boolean }): void => change(stepBack(run, options)),
+    deleteRun: (run: ClaimedRun): void => change(deleteRun(run)),
+    deleteThread: removeThread,
+    copyThread: ({ from, to }: { readonly from: string; readonly to: string }): void => change(copyThread(from, to)),
+    pruneToLatest: (threadId: string): void => change(pruneToLatest(threadId)),
+    sizesOf: (threadId: string): Promise<CheckpointSizes> => sizesOf(threadId, async (program) => read(program)),
     sync: prepareSync(connection),
     requireWritable: prepareWriteProbe(connection),
     close: () => void connection.close(),
-  };
+  } satisfies Checkpoints & { readonly write: (write: CheckpointWrite) => void };
 }
 
-interface SaversDeps extends Pick<Writer, "write" | "deleteThread"> {
+interface SqliteRows {
   readonly connection: SqliteDatabase;
-  readonly reads: CheckpointReads;
+  readonly reads: SqliteReads;
+  readonly write: (write: CheckpointWrite) => Awaitable<void>;
+  readonly deleteThread: (threadId: string) => Awaitable<void>;
 }
 
 /** Savers that read with `reads` and write through `write`, wherever that leads. */
-export function createSavers({ connection, reads, ...storage }: SaversDeps): Pick<Checkpoints, "forRun" | "saver"> {
-  const serdes = new WeakMap<MessageKit, Serde>();
-
-  const createSaver = (kit: MessageKit, writer: Writer): CheckpointSaver => {
-    const serde = serdes.get(kit) ?? createSerde(kit);
-    serdes.set(kit, serde);
-    return new CheckpointSaver({ connection, reads, serde, writer });
+export function createSqliteSavers({ connection, reads, write, deleteThread }: SqliteRows) {
+  const rows: SaverRows = {
+    reads,
+    write: (asked) => whenKnown(asked, (known) => known && write(known)),
+    deleteThread,
   };
-
-  return {
-    forRun({ runId, durability }, kit) {
-      let isOpen = true;
-      const writer = createWriter(storage, {
-        runId,
-        waits: durability === "sync",
-        assertOpen() {
-          if (!isOpen) throw new Error(`run ${runId} is over: its checkpoints can no longer be written`);
-        },
-      });
-      return {
-        saver: createSaver(kit, writer),
-        settled: async () => writer.settled(),
-        close() {
-          isOpen = false;
-        },
-      };
-    },
-    saver(kit, signal) {
-      const assertOpen = (): void => signal?.throwIfAborted();
-      return createSaver(kit, createWriter(storage, { runId: "", waits: true, assertOpen }));
-    },
-  };
+  return createSavers({
+    open: () => rows, // one process writes, and it closes a saver before its run is another's
+    wrap: (body, serde) => savingWith(body, new PreparedSaver(connection, serde)),
+  });
 }
 
-interface WriterOptions {
-  readonly runId: string;
-  /** Whether a write returns when it is stored, or when it is on its way. */
-  readonly waits: boolean;
-  readonly assertOpen: () => void;
-}
-
-function createWriter(
-  storage: Pick<Writer, "write" | "deleteThread">,
-  { runId, waits, assertOpen }: WriterOptions,
-): Writer {
-  let underWay: Promise<void> | undefined;
-  let failure: { readonly error: unknown } | undefined;
-  const requireWritten = (): void => {
-    if (failure !== undefined) throw failure.error; // what follows would miss what was before it
-  };
-  const follow = (done: void | Promise<void>): void | Promise<void> => {
-    if (done === undefined) return;
-    underWay = done.catch((error: unknown) => {
-      failure ??= { error };
-    });
-    if (waits) return done;
-  };
-  return {
-    runId,
-    write(write) {
-      assertOpen();
-      requireWritten();
-      return follow(storage.write(write));
-    },
-    deleteThread(threadId) {
-      assertOpen();
-      return follow(storage.deleteThread(threadId));
-    },
-    settled: () => underWay?.then(requireWritten), // writes happen in order: the last one stands for all
-  };
+/** The tables exist: the file was migrated when it was opened. */
+class PreparedSaver extends SqliteSaver {
+  protected override setup(): void {}
 }
 
 /**

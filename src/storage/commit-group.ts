@@ -1,6 +1,7 @@
 /**
  * Group commit: what many callers want to write in one turn of the event loop shares one transaction, and so one wait for
- * the disk.
+ * the disk. That is SQLite, with its one writer; PostgreSQL writes many transactions at once, and commits them together by
+ * itself: a unit is a transaction there (docs/decisions/022-postgresql.md).
  *
  * 1. Units run one after the other, in the order in which they came, each as if it were alone: what one throws undoes that
  *    one and rejects its caller, the others stay.
@@ -8,11 +9,16 @@
  * 3. While units run, more may come: they make the next transaction. Between two the event loop turns, because SQLite
  *    never waits: a caller with ten thousand units would keep everybody else from being heard.
  */
+import { setTimeout as wait } from "node:timers/promises";
 import { sql } from "kysely";
-import type { Database } from "./database.js";
+import { type Database, isPostgres } from "./database.js";
+import { isTransient } from "./failure.js";
 
 export interface CommitGroup {
-  /** Resolves with what `work` returned after it was committed; rejects with what it threw, or why the commit failed. */
+  /**
+   * Resolves with what `work` returned after it was committed; rejects with what it threw, or why the commit failed. On
+   * PostgreSQL `work` may be called again, after all that it wrote was undone: it changes nothing but the transaction.
+   */
   run<T>(work: (transaction: Database) => Promise<T>): Promise<T>;
 }
 
@@ -26,6 +32,7 @@ interface Unit {
 }
 
 export function createCommitGroup(database: Database): CommitGroup {
+  if (isPostgres(database)) return { run: (work) => transact(database, work) };
   const waiting: Unit[] = [];
   let scheduled = false;
 
@@ -51,6 +58,24 @@ export function createCommitGroup(database: Database): CommitGroup {
     },
   };
 }
+
+/**
+ * `work` in a transaction of its own. On PostgreSQL it is tried again where others were in its way, or the connection was
+ * lost before anything was committed.
+ */
+export async function transact<T>(database: Database, work: (transaction: Database) => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await database.transaction().execute(work);
+    } catch (error) {
+      if (attempt === MAX_TRIES || !isPostgres(database) || !isTransient(error)) throw error;
+      await wait(Math.random() * attempt * MAX_PAUSE_MS); // not at the same moment as whoever was in the way
+    }
+  }
+}
+
+const MAX_TRIES = 8;
+const MAX_PAUSE_MS = 20;
 
 /** Never throws: every unit hears how it ended. */
 async function commit(database: Database, units: readonly Unit[]): Promise<void> {

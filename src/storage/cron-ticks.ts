@@ -6,7 +6,7 @@
  * twice. Rows are kept for as long as a clock may be wrong.
  */
 import type { Database } from "./database.js";
-import type { CronTick } from "./storage.js";
+import type { CronTick } from "./ports/crons.js";
 
 const KEPT_MS = 7 * 24 * 60 * 60_000;
 

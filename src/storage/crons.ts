@@ -9,18 +9,19 @@ import { inOrder, requirePageFits } from "../core/page.js";
 import { EVERYTHING, type Scope } from "../core/scope.js";
 import type { CommitGroup } from "./commit-group.js";
 import { takeTick } from "./cron-ticks.js";
-import { bytesOf, columnContains, type Database, locked, type Schema } from "./database.js";
+import {
+  bytesOf,
+  columnContains,
+  type Database,
+  locked,
+  momentOf,
+  type Schema,
+  takeRight,
+  takeThread,
+} from "./database.js";
+import type { CRON_SORT_COLUMNS, CronFilter, CronStore, CronTick, DueCron, NewCron } from "./ports/crons.js";
+import type { Page, PageQuery } from "./ports/page.js";
 import { columnInScope } from "./scope-sql.js";
-import type {
-  CRON_SORT_COLUMNS,
-  CronFilter,
-  CronStore,
-  CronTick,
-  DueCron,
-  NewCron,
-  Page,
-  PageQuery,
-} from "./storage.js";
 
 export interface SqlCronStoreDeps {
   readonly database: Database;
@@ -72,6 +73,8 @@ export class SqlCronStore implements CronStore {
   async create(draft: NewCron, maxCrons: number): Promise<Cron | "full" | "no assistant" | "no thread"> {
     const now = this.clock.now();
     return this.commits.run(async (transaction) => {
+      if (draft.threadId !== null) await takeThread(transaction, draft.threadId);
+      await takeRight(transaction, "to make a cron"); // whoever else makes one waits until this one can be counted
       const { crons } = await transaction
         .selectFrom("crons")
         .select((eb) => eb.fn.countAll<number>().as("crons"))
@@ -139,6 +142,7 @@ export class SqlCronStore implements CronStore {
       page.maxBytes,
     );
     const ids = found.map((row) => row.cron_id);
+    if (ids.length === 0) return { rows: [], total };
     const rows = await this.database.selectFrom("crons").selectAll().where("cron_id", "in", ids).execute();
     return { rows: inOrder(ids, rows.map(toCron), ({ cronId }) => cronId), total };
   }
@@ -156,7 +160,7 @@ export class SqlCronStore implements CronStore {
     const rows = await this.database
       .selectFrom("crons")
       .select(["cron_id", "next_run_at"])
-      .where("next_run_at", "<=", now)
+      .where("next_run_at", "<=", momentOf(this.database, now))
       .$if(after !== null, (query) =>
         query.where(({ eb, refTuple, tuple }) =>
           eb(refTuple("next_run_at", "cron_id"), ">", tuple(after?.nextRunAt ?? 0, after?.cronId ?? "")),

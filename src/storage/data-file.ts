@@ -8,7 +8,8 @@
  */
 import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { storageFailure } from "./failure.js";
+import { isOfServer, storageFailure } from "./failure.js";
+import { addressOf } from "./postgres-failure.js";
 import { DataFolderError, openSqlite, openSqliteReader, type SqliteDatabase, type Synchronous } from "./sqlite.js";
 
 /** About 0.3 s when the file is cached, some seconds when it is not. */
@@ -45,11 +46,18 @@ export function unusableFile(file: string, error: unknown): DataFolderError {
   });
 }
 
-/** Why `folder` cannot be used, as one line, where the disk or another program is to blame; `error` itself otherwise. */
-export function unusableFolder(folder: string, error: unknown): unknown {
+/**
+ * Why the folder, or the server at `url`, cannot be used, as one line, where the disk, the network or another program is to
+ * blame; `error` itself otherwise.
+ */
+export function unusableStorage(
+  { folder, url }: { readonly folder: string; readonly url: string | null },
+  error: unknown,
+): unknown {
   const failure = error instanceof DataFolderError ? undefined : storageFailure(error);
   if (failure === undefined) return error;
-  return new DataFolderError(`cannot use the data folder ${folder}: ${failure.message}`, { cause: error });
+  const place = url !== null && isOfServer(error) ? `database ${addressOf(url)}` : `data folder ${folder}`;
+  return new DataFolderError(`cannot use the ${place}: ${failure.message}`, { cause: error });
 }
 
 const DAMAGE = /^SQLITE_(CORRUPT|NOTADB)/;

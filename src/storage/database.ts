@@ -1,17 +1,23 @@
 /**
  * The typed schema, the Kysely connection over it, and everything in which databases differ: JSON containment, text
- * search, row locks, error codes. The stores above are written once.
+ * search, row locks, time, error codes. The stores above are written once; PostgreSQL's connections are in `postgres.ts`.
  *
- * JSON columns hold text, because `jsonb` knows neither NUL nor lone surrogates; times are epoch milliseconds.
+ * JSON columns hold text, because `jsonb` knows neither NUL nor lone surrogates; times are epoch milliseconds. The
+ * functions that statements call (`json_contains`, `member_matches`, `item_matches`, `thread_fts`) have one name and one
+ * meaning in both databases: SQLite gets them from this process, PostgreSQL from the migrations (`postgres-functions.ts`).
  */
 import {
   type Generated,
   Kysely,
   type SqliteDatabase as KyselySqliteDatabase,
+  PostgresAdapter,
   type RawBuilder,
+  type SelectQueryBuilder,
+  type SelectQueryNode,
   type SqlBool,
   SqliteAdapter,
   SqliteDialect,
+  SqliteQueryCompiler,
   sql,
 } from "kysely";
 import type { CancelAction, Json, JsonObject, MultitaskStrategy, RunStatus, ThreadStatus } from "../core/model.js";
@@ -38,14 +44,24 @@ export interface Schema {
     ttl_strategy: "delete" | "keep_latest" | null;
     ttl_minutes: number | null;
     expires_at: number | null;
-    /** Taken for a write outside of runs. */
+    /** Taken for a write outside of runs, or while it is being made as a copy. */
     reserved_by: string | null;
+    /** Until when; means nothing while nobody has taken it. */
+    reserved_until: Generated<number>;
     deleting: number;
     /** How many claims of runs there were: a trigger counts them, and nothing takes one back. */
     claims: number;
   };
-  /** Apart from `threads`, so that a status change does not rewrite the state. */
-  thread_values: { thread_id: string; values: string };
+  /** Apart from `threads`, so that a status change does not rewrite the state. A long one may be elsewhere: read `thread_states`. */
+  thread_values: {
+    thread_id: string;
+    /** Empty where the state is in pieces. */
+    values: string;
+    /** Of the pieces that the state is in (`long-states.ts`). */
+    version: string | null;
+  };
+  /** A view: the state of every thread that has one, in one piece. */
+  thread_states: { thread_id: string; values: string; bytes: number };
   /** `key=json` of every top-level scalar in a thread's metadata and state, for the search index (`thread-index.ts`). */
   thread_terms: { thread_id: string; term: string };
   /** What a thread is found by in words; triggers keep the full-text index of it. */
@@ -97,6 +113,8 @@ export interface Schema {
     webhook: string | null;
     /** When it was first claimed; unknown of runs of old. */
     started_at: number | null;
+    /** Since when nobody reads it, although its client wanted it to stop then; null while somebody does, or nobody cares. */
+    abandoned_at: number | null;
   };
   /** Written by triggers: every change of a run's status or fence; the new status is null when its row went. */
   run_audit: {
@@ -216,6 +234,17 @@ class TransactionalDialect extends SqliteDialect {
   override createAdapter(): SqliteAdapter {
     return new TransactionalAdapter();
   }
+
+  override createQueryCompiler(): SqliteQueryCompiler {
+    return new LocklessCompiler();
+  }
+}
+
+/** SQLite has one connection here, whose transactions follow each other anyway, and no word for a locked row. */
+class LocklessCompiler extends SqliteQueryCompiler {
+  protected override visitSelectQuery({ endModifiers: _, ...node }: SelectQueryNode): void {
+    super.visitSelectQuery(node);
+  }
 }
 
 class TransactionalAdapter extends SqliteAdapter {
@@ -263,31 +292,111 @@ export function columnContains(column: string, filter: JsonObject): RawBuilder<S
   return sql<SqlBool>`json_contains(${sql.ref(column)}, ${JSON.stringify(filter)})`;
 }
 
-/** Whether the encoded text `column` holds `part`, in any case and letter by letter. */
+/** Whether the encoded text `column` holds `part`, in any case and letter by letter: on SQLite only. */
 export function columnIncludes(column: string, part: string): RawBuilder<SqlBool> {
   return sql<SqlBool>`text_contains(${sql.ref(column)}, ${encodeText(part)})`;
 }
 
-/**
- * The rows of the full-text index whose texts have words that begin with each of `words`, in any case and without regard
- * to accents. Every word is a quoted string of the index's language, so nothing in it is an operator.
- */
-export function hasWords(words: readonly string[]): RawBuilder<SqlBool> {
-  const quoted = words.map((word) => `"${word.replaceAll("\0", " ").replaceAll('"', '""')}"*`);
-  return sql<SqlBool>`thread_fts match ${quoted.join(" ")}`;
+/** Whether the text `column` is one of any number, on PostgreSQL: as one value, since a statement binds but so many. */
+export function isListed(column: string, texts: readonly string[]): RawBuilder<SqlBool> {
+  return sql<SqlBool>`${sql.ref(column)} = any (${[...texts]})`;
+}
+
+/** How texts are kept to be found by their words, and how these are asked for. */
+export interface WordIndex {
+  /** What is stored of a text. */
+  stored(text: string): string;
+  /**
+   * What `thread_fts` is asked with: for texts that have words which begin with each of `words`, in any case and without
+   * regard to accents.
+   */
+  query(words: readonly string[]): string;
+}
+
+/** SQLite keeps the index of the texts itself. Every word is a quoted string of the index's language: nothing in it is an operator. */
+const FULL_TEXT: WordIndex = {
+  stored: (text) => text,
+  query: (words) => words.map((word) => `"${word.replaceAll("\0", " ").replaceAll('"', '""')}"*`).join(" "),
+};
+
+export function wordIndexOf(database: Database): WordIndex {
+  const adapter = database.getExecutor().adapter as { readonly words?: WordIndex }; // those of this folder have one
+  return adapter.words ?? FULL_TEXT;
+}
+
+/** Which of the two a connection, or a transaction of it, belongs to. */
+export function isPostgres(database: Database): boolean {
+  return database.getExecutor().adapter instanceof PostgresAdapter;
 }
 
 /**
- * Makes the rows of a select wait for, and hold off, other transactions. SQLite has one connection here, whose
- * transactions follow each other anyway, and no word for it.
+ * Makes the rows of a select wait for, and hold off, other transactions; `table` where there are several. Rows that refer
+ * to them may be written meanwhile.
  */
-export function locked<Query>(select: Query): Query {
-  return select;
+export function locked<Tables, Names extends keyof Tables & string, Row>(
+  select: SelectQueryBuilder<Tables, Names, Row>,
+  table?: Names,
+): SelectQueryBuilder<Tables, Names, Row> {
+  return table === undefined ? select.forNoKeyUpdate() : select.forNoKeyUpdate(table);
 }
+
+/** The same, but rows that another transaction holds are as if they were not there. */
+export function lockedUnlessHeld<Tables, Names extends keyof Tables & string, Row>(
+  select: SelectQueryBuilder<Tables, Names, Row>,
+  table?: Names,
+): SelectQueryBuilder<Tables, Names, Row> {
+  return locked(select, table).skipLocked();
+}
+
+/**
+ * Takes a thread for the transaction, before it looks at anything of the thread: what the next statements see was
+ * committed, and nobody changes it. Every transaction takes the thread's row first (docs/decisions/022-postgresql.md).
+ */
+export async function takeThread(transaction: Database, threadId: string): Promise<void> {
+  if (!isPostgres(transaction)) return; // it has the whole database
+  await locked(
+    transaction.selectFrom("threads").select("thread_id").where("thread_id", "=", threadId),
+  ).executeTakeFirst();
+}
+
+/** Takes a right that has no row, for the transaction: to count what must not become more than a limit. */
+export async function takeRight(transaction: Database, name: string): Promise<void> {
+  if (!isPostgres(transaction)) return;
+  await sql`select pg_advisory_xact_lock(hashtextextended(${name}, 0))`.execute(transaction);
+}
+
+/**
+ * The same for several, in an order that is everybody's: two that want the same ones do not wait for each other. One alone
+ * needs no order.
+ */
+export async function takeRights(transaction: Database, names: readonly string[]): Promise<void> {
+  const several = [...new Set(names)];
+  if (several.length < 2 || !isPostgres(transaction)) return;
+  await sql`select pg_advisory_xact_lock(right_id) from (
+    select distinct hashtextextended(name, 0) as right_id from unnest(${several}::text[]) as name order by 1
+  ) as rights`.execute(transaction);
+}
+
+/** A time in SQL. */
+export type Moment = RawBuilder<number>;
+
+/**
+ * Now, in SQL: on PostgreSQL by its own clock, so that several processes agree about what is due; on SQLite `now`, the
+ * time of the one process that there is.
+ */
+export function momentOf(database: Database, now: number): Moment {
+  return isPostgres(database) ? sql<number>`heddle_now()` : sql<number>`${now}`;
+}
+
+export function momentAfter(moment: Moment, ms: number): Moment {
+  return sql<number>`${moment} + ${ms}`;
+}
+
+const UNIQUE_VIOLATIONS: ReadonlySet<unknown> = new Set(["SQLITE_CONSTRAINT_UNIQUE", "23505"]);
 
 /** Whether the database refused a statement because of a unique index. */
 export function isUniqueViolation(error: unknown): boolean {
-  return (error as { code?: unknown } | null)?.code === "SQLITE_CONSTRAINT_UNIQUE";
+  return UNIQUE_VIOLATIONS.has((error as { code?: unknown } | null)?.code);
 }
 
 /** Free text as every database can hold it: NUL, lone surrogates, quotes and backslashes are escaped as in JSON. */

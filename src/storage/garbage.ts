@@ -8,9 +8,10 @@ import type { CommitGroup } from "./commit-group.js";
 import { bytesOf, type Database, type Schema } from "./database.js";
 import { expireKeys, KEY_LIFE_MS, KEY_SWEEP_ROWS } from "./idempotency-keys.js";
 import { ITEM_SWEEP_ROWS, sweepItems } from "./item-queries.js";
+import type { Size } from "./ports/checkpoints.js";
+import type { RunLedger } from "./ports/ledger.js";
 import { AUDIT_LIFE_MS, AUDIT_SWEEP_ROWS, expireAudit } from "./run-audit.js";
 import { SWEEP_SEGMENTS } from "./run-ledger.js";
-import type { RunLedger, Size } from "./storage.js";
 
 /** Rows of one kind, in the plural. */
 export interface Garbage extends Size {

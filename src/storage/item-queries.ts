@@ -6,7 +6,15 @@ import type { Item, SearchItem } from "@langchain/langgraph-checkpoint";
 import { type Selectable, type SqlBool, sql } from "kysely";
 import type { ItemTtlConfig } from "../core/items.js";
 import type { JsonObject } from "../core/model.js";
-import { bytesOf, type Database, type Schema } from "./database.js";
+import {
+  bytesOf,
+  type Database,
+  isPostgres,
+  lockedUnlessHeld,
+  type Moment,
+  momentOf,
+  type Schema,
+} from "./database.js";
 import { decodeNamespace, meetsCondition, type NamespaceRange } from "./item-namespace.js";
 import type { ItemAddress, ItemGet, ItemPut, ItemSearch, NamespaceListing } from "./item-operation.js";
 import { type ScoredItem, saveVectors } from "./item-vectors.js";
@@ -17,6 +25,8 @@ export interface ItemScope {
   readonly transaction: Database;
   /** Epoch milliseconds, the same for all of the batch. */
   readonly now: number;
+  /** The same by the database's clock, for what is compared. */
+  readonly moment: Moment;
   readonly ttl: ItemTtlConfig;
   /** Throws `validation` when what the batch has read so far and these items take too much. */
   measure(sizes: readonly number[]): void;
@@ -79,7 +89,7 @@ async function recentItems(scope: ItemScope, search: ItemSearch, part: Part): Pr
     .selectFrom("items")
     .select(["namespace", "key", bytesOf(["value"]).as("bytes")])
     .where(isWithin("items", search.range))
-    .where(isLive(scope.now))
+    .where(isLive(scope.moment))
     .where(meets(search.conditions))
     .$if(part.without !== null, (select) => select.where(hasNoVector(part.without)))
     .orderBy("updated_at", "desc")
@@ -100,7 +110,7 @@ async function recentItems(scope: ItemScope, search: ItemSearch, part: Part): Pr
 }
 
 function hasNoVector(modelId: number | null) {
-  return sql<SqlBool>`(items.embedded_by is not ${modelId} or not exists (
+  return sql<SqlBool>`(items.embedded_by is distinct from ${modelId} or not exists (
     select 1 from item_vectors where item_vectors.namespace = items.namespace and item_vectors.key = items.key))`;
 }
 
@@ -114,7 +124,7 @@ async function measuredItem(
     .selectFrom("items")
     .select(bytesOf(["value"]).as("bytes"))
     .where(at(address))
-    .where(isLive(scope.now))
+    .where(isLive(scope.moment))
     .where(meets(conditions))
     .executeTakeFirst();
   if (found === undefined) return undefined;
@@ -122,8 +132,8 @@ async function measuredItem(
   return readItem(scope, address);
 }
 
-function readItem({ transaction, now }: ItemScope, address: ItemAddress): Promise<Row | undefined> {
-  return transaction.selectFrom("items").selectAll().where(at(address)).where(isLive(now)).executeTakeFirst();
+function readItem({ transaction, moment }: ItemScope, address: ItemAddress): Promise<Row | undefined> {
+  return transaction.selectFrom("items").selectAll().where(at(address)).where(isLive(moment)).executeTakeFirst();
 }
 
 /** What an item means: a vector for each of its texts, and the model that made them; null for one that is not indexed. */
@@ -137,7 +147,7 @@ export interface ItemMeaning {
  * item has none: vectors of what it was count no more.
  */
 export async function putItem(scope: ItemScope, put: ItemPut, meaning: ItemMeaning | null): Promise<void> {
-  const { transaction, now } = scope;
+  const { transaction, now, moment } = scope;
   const { namespace, key, value, ttlMinutes, index } = put;
   const minutes = ttlMinutes === undefined ? scope.ttl.defaultTtlMinutes : ttlMinutes;
   const change = {
@@ -157,7 +167,7 @@ export async function putItem(scope: ItemScope, put: ItemPut, meaning: ItemMeani
         created_at: (builder) =>
           builder
             .case()
-            .when("items.expires_at", "<=", now)
+            .when("items.expires_at", "<=", moment)
             .then(builder.ref("excluded.created_at"))
             .else(builder.ref("items.created_at"))
             .end(),
@@ -204,14 +214,16 @@ export async function sweepItems(
   { transaction, now }: Pick<ItemScope, "transaction" | "now">,
   limit: number,
 ): Promise<number> {
+  const moment = momentOf(transaction, now);
   const expired = transaction
     .selectFrom("items")
     .select(["namespace", "key"])
-    .where("expires_at", "<=", now)
+    .where("expires_at", "<=", moment)
     .limit(limit);
   const result = await transaction
     .deleteFrom("items")
     .where(({ eb, refTuple }) => eb(refTuple("namespace", "key"), "in", expired.$asTuple("namespace", "key")))
+    .where("expires_at", "<=", moment) // again for each row that somebody wrote meanwhile
     .executeTakeFirst();
   return Number(result.numDeletedRows);
 }
@@ -223,7 +235,7 @@ async function namespacesAfter(scope: ItemScope, range: NamespaceRange, last: st
     .distinct()
     .where(isWithin("items", range))
     .where((builder) => (last === null ? builder.lit(true) : builder("namespace", ">", last)))
-    .where(isLive(scope.now))
+    .where(isLive(scope.moment))
     .orderBy("namespace")
     .limit(LISTING_CHUNK)
     .execute();
@@ -237,7 +249,18 @@ async function refreshExpiry(
 ): Promise<void> {
   if (ttl_minutes === null || !(refreshTtl ?? ttl.refreshOnRead)) return;
   const expires_at = expiryOf(ttl_minutes, now);
-  await transaction.updateTable("items").set({ expires_at }).where(at({ namespace, key })).execute();
+  const address = { namespace, key };
+  await transaction
+    .updateTable("items")
+    .set({ expires_at })
+    .where(at(address))
+    // Whoever writes the item at this moment begins its time anew by that: nobody waits for them to read it.
+    .$if(isPostgres(transaction), (update) =>
+      update.where("items.key", "in", ({ selectFrom }) =>
+        lockedUnlessHeld(selectFrom("items").select("items.key").where(at(address))),
+      ),
+    )
+    .execute();
 }
 
 function expiryOf(ttlMinutes: number | null, now: number): number | null {

@@ -11,7 +11,7 @@ import { describeError } from "../core/errors.js";
 import type { Log } from "../core/log.js";
 import type { JsonObject } from "../core/model.js";
 import type { CommitGroup } from "./commit-group.js";
-import type { Database } from "./database.js";
+import { type Database, momentOf } from "./database.js";
 import { embedAll, vectorsOf } from "./item-embedding.js";
 import { decodeNamespace } from "./item-namespace.js";
 import type { ItemAddress } from "./item-operation.js";
@@ -80,7 +80,7 @@ export function startReembedding({ database, commits, index, clock, log }: Reemb
       .select(["namespace", "key", "value", "updated_at", "index_paths"])
       .where(({ eb, or }) => or([eb("embedded_by", "is", null), eb("embedded_by", "<>", index.modelId)]))
       .where(({ eb, or }) => or([eb("index_paths", "is", null), eb("index_paths", "<>", "false")]))
-      .where(isLive(clock.now()))
+      .where(isLive(momentOf(database, clock.now())))
       .$if(last !== null, (select) =>
         select.where(({ eb, refTuple, tuple }) =>
           eb(refTuple("namespace", "key"), ">", tuple(last?.namespace ?? "", last?.key ?? "")),
@@ -151,6 +151,8 @@ export function startReembedding({ database, commits, index, clock, log }: Reemb
   /** Leaves behind a model that does not answer. */
   async function untilStopped<T>(work: Promise<T>): Promise<T> {
     const { signal } = stopping;
+    work.catch(() => {}); // heard of below, unless it was stopped
+    signal.throwIfAborted();
     let leave = (): void => {};
     try {
       return await new Promise<T>((resolve, reject) => {

@@ -6,7 +6,7 @@
  */
 import { type SqlBool, sql } from "kysely";
 import { decodeVector, encodeVector, similarity } from "../core/vectors.js";
-import type { Database } from "./database.js";
+import type { Database, Moment } from "./database.js";
 import type { ItemAddress, ItemSearch } from "./item-operation.js";
 import { isLive, isWithin, meets } from "./item-where.js";
 
@@ -19,7 +19,7 @@ export interface VectorSearch extends Pick<ItemSearch, "range" | "conditions"> {
   readonly query: Float32Array;
   /** Only vectors of this model can be compared with it. */
   readonly modelId: number;
-  readonly now: number;
+  readonly now: Moment;
   /** How many of the best are wanted. */
   readonly count: number;
 }

@@ -1,5 +1,6 @@
 /** The conditions that statements about items share, each for a statement that reads or writes `items`. */
 import { type RawBuilder, type SqlBool, sql } from "kysely";
+import type { Moment } from "./database.js";
 import type { ItemCondition } from "./item-filter.js";
 import type { NamespaceRange } from "./item-namespace.js";
 import type { ItemAddress } from "./item-operation.js";
@@ -20,7 +21,7 @@ export function isWithin(table: "items" | "item_vectors", { from, to }: Namespac
 }
 
 /** Not expired. */
-export function isLive(now: number): Condition {
+export function isLive(now: Moment): Condition {
   return sql<SqlBool>`(items.expires_at is null or items.expires_at > ${now})`;
 }
 

@@ -14,8 +14,8 @@ import type { Clock } from "../core/clock.js";
 import type { EmbedTexts, ItemTtlConfig } from "../core/items.js";
 import type { Log } from "../core/log.js";
 import { requirePageFits } from "../core/page.js";
-import { type CommitGroup, createCommitGroup } from "./commit-group.js";
-import type { Database } from "./database.js";
+import { type CommitGroup, createCommitGroup, transact } from "./commit-group.js";
+import { type Database, isPostgres, momentOf, takeRights } from "./database.js";
 import { type Embedded, embedOperations, vectorsOf } from "./item-embedding.js";
 import {
   type IndexFields,
@@ -39,7 +39,7 @@ import {
 } from "./item-queries.js";
 import { nearestItems, type ScoredItem } from "./item-vectors.js";
 import { type Sweeper, startSweeper } from "./sweeper.js";
-import { createWriteOrder } from "./write-order.js";
+import { createWriteOrder, type WriteOrder } from "./write-order.js";
 
 export interface SqlStoreDeps {
   readonly database: Database;
@@ -63,13 +63,14 @@ export interface ItemIndex {
 export class SqlStore extends BaseStore {
   private readonly deps: SqlStoreDeps;
   private readonly commits: CommitGroup;
-  private readonly order = createWriteOrder();
+  private readonly order: WriteOrder;
   private sweeper: Sweeper | undefined;
 
   constructor(deps: SqlStoreDeps) {
     super();
     this.deps = deps;
     this.commits = createCommitGroup(deps.database);
+    this.order = createWriteOrder(isPostgres(deps.database) ? "written" : "asked"); // I2: SQLite writes as it is asked
   }
 
   /** What whoever checks operations must know. */
@@ -90,15 +91,16 @@ export class SqlStore extends BaseStore {
     if (written.length > 0) {
       const keys = written.map(({ namespace, key }) => `${namespace}\0${key}`);
       return this.order.run(keys, embedding, (embedded) =>
-        this.commits.run((transaction) => applyAll(this.scopeOf(transaction, { embedded }), operations)),
+        this.commits.run(async (transaction) => {
+          await takeRights(transaction, keys);
+          return applyAll(this.scopeOf(transaction, { embedded }), operations);
+        }),
       );
     }
     const embedded = await embedding;
     // Before the transaction, which holds off whoever writes: looking at many vectors takes its time.
     const found = embedded === null ? NOTHING_FOUND : await this.find(operations, embedded);
-    return database
-      .transaction()
-      .execute((transaction) => applyAll(this.scopeOf(transaction, { embedded, found }), operations));
+    return transact(database, (transaction) => applyAll(this.scopeOf(transaction, { embedded, found }), operations));
   }
 
   private async find(operations: readonly ItemOperation[], embedded: Embedded): Promise<BatchScope["found"]> {
@@ -124,7 +126,8 @@ export class SqlStore extends BaseStore {
       for (const size of sizes) bytes += size;
       if (bytes > maxBytesPerBatch) requirePageFits(read, maxBytesPerBatch);
     };
-    return { transaction, ttl, now: clock.now(), measure, index, embedded, found };
+    const now = clock.now();
+    return { transaction, ttl, now, moment: momentOf(transaction, now), measure, index, embedded, found };
   }
 
   /** From now on expired items are deleted every `sweepIntervalMinutes`, until `stop`. */
@@ -194,10 +197,10 @@ function meaningOf({ index, embedded }: BatchScope, put: ItemPut): ItemMeaning |
   return { modelId: put.index === false ? null : index.modelId, vectors: vectorsOf(put.texts, embedded?.documents) };
 }
 
-async function findNearest({ transaction, index, embedded, now }: BatchScope, search: ItemSearch): Promise<Nearest> {
+async function findNearest({ transaction, index, embedded, moment }: BatchScope, search: ItemSearch): Promise<Nearest> {
   const [query] = vectorsOf(search.query === null ? [] : [search.query], embedded?.queries);
   if (index === null || query === undefined) throw new Error("a search by meaning without an index"); // it was refused
   const { range, conditions, limit, offset } = search;
-  const wanted = { range, conditions, query, modelId: index.modelId, now, count: offset + limit };
+  const wanted = { range, conditions, query, modelId: index.modelId, now: moment, count: offset + limit };
   return { ...(await nearestItems(transaction, wanted)), modelId: index.modelId };
 }

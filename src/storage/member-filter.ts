@@ -2,7 +2,7 @@
 import { isJsonOperator, JSON_OPERATORS } from "../core/json-operators.js";
 import type { Json, JsonObject } from "../core/model.js";
 import { jsonContains } from "./containment.js";
-import type { MemberOperator } from "./storage.js";
+import type { MemberOperator } from "./ports/threads.js";
 
 interface MemberCondition {
   /** Names of members, from the top. */

@@ -1,16 +1,40 @@
 /** Numbered migrations, in code, the same for every database. A migration that has shipped is never edited. */
 import { type Kysely, type Migration, Migrator, sql } from "kysely";
 import type { JsonObject } from "../core/model.js";
-import type { Database } from "./database.js";
+import { type Database, isPostgres } from "./database.js";
+import {
+  createClaimCounter,
+  createFunctions,
+  createRunAudit,
+  createThreadNotices,
+  createWordIndex,
+} from "./postgres-functions.js";
+import { SHOWN_COLUMNS } from "./thread-changes.js";
 import { indexTitle, indexValues } from "./thread-index.js";
 
-/** Brings the database to the newest version; throws the first failure with the migration's name. */
+/**
+ * Brings the database to the newest version; throws the first failure with the migration's name. A PostgreSQL that has all
+ * that is known here is left alone, also one that a newer version has brought further: versions next to each other work
+ * side by side (docs/decisions/022-postgresql.md). Of several processes one migrates, the others wait for it.
+ */
 export async function migrate(database: Database): Promise<void> {
+  if (isPostgres(database) && (await hasAllMigrations(database))) return;
   const migrator = new Migrator({ db: database, provider: { getMigrations: async () => MIGRATIONS } });
   const { error, results } = await migrator.migrateToLatest();
   if (error === undefined) return;
+  if (isPostgres(database) && (await hasAllMigrations(database))) return; // a newer version came first
   const failed = results?.find((result) => result.status === "Error")?.migrationName ?? "start";
   throw new Error(`database migration ${failed} failed: ${(error as Error).message}`, { cause: error });
+}
+
+/** Whether a PostgreSQL has all that is known here, whatever else a later version has made. */
+export async function hasAllMigrations(database: Database): Promise<boolean> {
+  const { rows } = await sql<{ readonly exists: boolean }>`
+    select to_regclass('kysely_migration') is not null as exists`.execute(database);
+  if (rows[0]?.exists !== true) return false;
+  const done = await sql<{ readonly name: string }>`select name from kysely_migration`.execute(database);
+  const names = new Set(done.rows.map(({ name }) => name));
+  return Object.keys(MIGRATIONS).every((name) => names.has(name));
 }
 
 /** Whether the database is of this version: nothing is missing, and nothing is in it that is not known here. */
@@ -26,6 +50,7 @@ export async function isMigrated(database: Database): Promise<boolean> {
 export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   "001-core": {
     async up(db: Kysely<unknown>): Promise<void> {
+      if (isOnPostgres(db)) await createFunctions(db);
       await db.schema
         .createTable("threads")
         .addColumn("thread_id", "text", (column) => column.primaryKey())
@@ -49,6 +74,7 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
         await db.schema.createIndex(`threads_${column}`).on("threads").columns([column, "thread_id"]).execute();
       }
       await sql`CREATE INDEX threads_deleting ON threads (thread_id) WHERE deleting = 1`.execute(db);
+      if (isOnPostgres(db)) await createThreadNotices(db, SHOWN_COLUMNS);
       await db.schema
         .createTable("thread_values")
         .addColumn("thread_id", "text", (column) =>
@@ -178,6 +204,7 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .addColumn("worker_id", "text")
         .execute();
       await db.schema.createIndex("run_audit_thread").on("run_audit").columns(["thread_id", "seq"]).execute();
+      if (isOnPostgres(db)) return createRunAudit(db);
       const insert = sql.raw(
         "INSERT INTO run_audit (run_id, thread_id, at, old_status, new_status, fence, attempt, worker_id)",
       );
@@ -243,6 +270,7 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
         WHERE counted.thread_id = threads.thread_id`.execute(db);
       await sql`CREATE UNIQUE INDEX runs_started ON runs (thread_id, first_claim)
         WHERE first_claim IS NOT NULL`.execute(db);
+      if (isOnPostgres(db)) return createClaimCounter(db);
       // By the database, in the claim's own statement: no code can forget it, and no claim costs another one.
       const count = sql.raw("UPDATE threads SET claims = claims + 1 WHERE thread_id = NEW.thread_id");
       await sql`CREATE TRIGGER run_admitted_claimed AFTER INSERT ON runs WHEN NEW.fence > 0 BEGIN
@@ -261,6 +289,7 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .alterTable("runs")
         .addColumn("temporary", "integer", (column) => column.notNull().defaultTo(0))
         .execute();
+      if (isOnPostgres(db)) return; // nothing was there before
       await sql`UPDATE runs SET temporary = 1 WHERE payload ->> '$.temporary' = 1`.execute(db);
     },
   },
@@ -372,6 +401,7 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .addColumn("title", "text", (column) => column.notNull())
         .addColumn("words", "text", (column) => column.notNull())
         .execute();
+      if (isOnPostgres(db)) return createWordIndex(db);
       await sql`CREATE VIRTUAL TABLE thread_fts USING fts5(title, words, content='thread_texts', content_rowid='id',
         tokenize="unicode61 remove_diacritics 2")`.execute(db);
       // What is taken out of the index is gone from its pages at once: a deleted thread leaves no words.
@@ -408,7 +438,65 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
         WHERE owner IS NOT NULL AND status IN ('pending', 'running')`.execute(db);
     },
   },
+
+  // Until when a thread that is taken is its owner's: others free it when that owner died. What is taken now was taken
+  // without an end, and is over at once.
+  "012-reservation-leases": {
+    async up(db: Kysely<unknown>): Promise<void> {
+      await db.schema
+        .alterTable("threads")
+        .addColumn("reserved_until", "bigint", (column) => column.notNull().defaultTo(0))
+        .execute();
+      await sql`CREATE INDEX threads_reserved ON threads (reserved_until) WHERE reserved_by IS NOT NULL`.execute(db);
+    },
+  },
+
+  // Since when nobody has read a run whose client left and wanted it to stop then: other replicas may have readers of it.
+  "013-abandoned-runs": {
+    async up(db: Kysely<unknown>): Promise<void> {
+      await db.schema.alterTable("runs").addColumn("abandoned_at", "bigint").execute();
+      await sql`CREATE INDEX runs_abandoned ON runs (abandoned_at)
+        WHERE abandoned_at IS NOT NULL AND status IN ('pending', 'running')`.execute(db);
+    },
+  },
+
+  // Long states of threads in pieces, where one connection reads and writes for everybody.
+  "014-long-states": {
+    async up(db: Kysely<unknown>): Promise<void> {
+      await db.schema.alterTable("thread_values").addColumn("version", "text").execute();
+      if (isOnPostgres(db)) {
+        await sql`CREATE VIEW thread_states AS
+          SELECT thread_id, "values", octet_length("values") AS bytes FROM thread_values`.execute(db);
+        return;
+      }
+      await sql`CREATE TABLE thread_value_parts (
+        version TEXT NOT NULL,
+        part INTEGER NOT NULL,
+        thread_id TEXT NOT NULL REFERENCES threads (thread_id) ON DELETE CASCADE,
+        text TEXT NOT NULL,
+        PRIMARY KEY (version, part)
+      )`.execute(db);
+      await sql`CREATE INDEX thread_value_parts_thread ON thread_value_parts (thread_id)`.execute(db);
+      const remove = sql.raw("DELETE FROM thread_value_parts WHERE version = OLD.version");
+      await sql`CREATE TRIGGER thread_values_replaced AFTER UPDATE OF version ON thread_values
+        WHEN OLD.version IS NOT NEW.version AND OLD.version IS NOT NULL BEGIN ${remove}; END`.execute(db);
+      await sql`CREATE TRIGGER thread_values_removed AFTER DELETE ON thread_values
+        WHEN OLD.version IS NOT NULL BEGIN ${remove}; END`.execute(db);
+      await sql`CREATE VIEW thread_states AS SELECT thread_id,
+        iif(version IS NULL, "values", (SELECT group_concat(text, '') FROM (
+          SELECT text FROM thread_value_parts WHERE thread_value_parts.version = thread_values.version ORDER BY part
+        ))) AS "values",
+        iif(version IS NULL, octet_length("values"), (
+          SELECT sum(octet_length(text)) FROM thread_value_parts WHERE thread_value_parts.version = thread_values.version
+        )) AS bytes
+        FROM thread_values`.execute(db);
+    },
+  },
 };
+
+function isOnPostgres(db: Kysely<unknown>): boolean {
+  return isPostgres(db as Database);
+}
 
 /** Gives the threads that are there what they are found by; one state at a time, since they may be large. */
 async function indexThreads(db: Database): Promise<void> {

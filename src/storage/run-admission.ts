@@ -6,12 +6,13 @@
 import { conflict, GatewayError, notFound } from "../core/errors.js";
 import type { CancelAction, Run, Thread } from "../core/model.js";
 import { isInScope, type Scope } from "../core/scope.js";
-import { type Database, locked } from "./database.js";
+import { type Database, isPostgres, locked, momentAfter, momentOf, takeRight } from "./database.js";
+import { WrittenMeanwhile } from "./failure.js";
 import { KEY_LIFE_MS } from "./idempotency-keys.js";
+import type { AdmitRequest, AdmitResult, BriefRun, InFlightRun, NewRun, OwnerLimits } from "./ports/runs.js";
 import { cancelInFlightRun } from "./run-cancel.js";
 import { BRIEF_COLUMNS, IN_FLIGHT, RUN_COLUMNS, toBriefRun, toRow, toRun } from "./run-rows.js";
 import { admittedMetadata } from "./run-undo.js";
-import type { AdmitRequest, AdmitResult, BriefRun, InFlightRun, NewRun, OwnerLimits } from "./storage.js";
 import { indexMetadata } from "./thread-index.js";
 import { insertThread, renewedExpiry, THREAD_COLUMNS, toThread } from "./thread-rows.js";
 
@@ -25,9 +26,10 @@ export async function admit(
     const earlier = await findRepeated(database, request.idempotency, now);
     if (earlier !== undefined) return { kind: "repeated", run: earlier };
   }
-  const found = await lockThread(database, request.threadId);
-  const thread = found ?? (await createThread(database, request, now));
-  if (found !== undefined && !isInScope(found.metadata, scope)) throw notFound("thread", request.threadId);
+  const { thread, isNew } = await lockOrCreateThread(database, request, now);
+  if (!isNew && thread !== undefined && !isInScope(thread.metadata, scope)) {
+    throw notFound("thread", request.threadId);
+  }
   const inFlight = thread === undefined ? [] : await listInFlight(database, request.threadId);
   const admission = request.decide(thread, inFlight);
   if (admission.kind === "refuse") throw admission.error;
@@ -45,18 +47,7 @@ export async function admit(
     now,
     claim: free ? request.claim : null,
   });
-  if (request.idempotency !== null) {
-    await database
-      .insertInto("idempotency_keys")
-      .values({
-        owner: request.idempotency.owner,
-        key: request.idempotency.key,
-        request_hash: request.idempotency.requestHash,
-        run_id: run.runId,
-        created_at: now,
-      })
-      .execute();
-  }
+  if (request.idempotency !== null) await keepKey(database, request.idempotency, { runId: run.runId, now });
   return { kind: "admitted", run, cancelled };
 }
 
@@ -66,15 +57,12 @@ async function findRepeated(
   { owner, key, requestHash }: NonNullable<AdmitRequest["idempotency"]>,
   now: number,
 ): Promise<Run | undefined> {
-  await database
-    .deleteFrom("idempotency_keys")
-    .where("created_at", "<=", now - KEY_LIFE_MS)
-    .execute();
   const known = await database
     .selectFrom("idempotency_keys")
     .select(["request_hash", "run_id"])
     .where("owner", "=", owner)
     .where("key", "=", key)
+    .where("created_at", ">", now - KEY_LIFE_MS)
     .executeTakeFirst();
   if (known === undefined) return undefined;
   if (known.request_hash !== requestHash) {
@@ -88,6 +76,29 @@ async function findRepeated(
   // Running it again would be a second execution of one request.
   if (row === undefined) throw conflict(`run ${known.run_id} of this Idempotency-Key has been deleted; use a new key`);
   return toRun(row);
+}
+
+/**
+ * In the place of one that is over; those of others are the sweeper's. Throws `WrittenMeanwhile` when another admission has
+ * the same key: it was not there yet when this one looked.
+ */
+async function keepKey(
+  database: Database,
+  { owner, key, requestHash }: NonNullable<AdmitRequest["idempotency"]>,
+  { runId, now }: { readonly runId: string; readonly now: number },
+): Promise<void> {
+  const made = { request_hash: requestHash, run_id: runId, created_at: now };
+  const kept = await database
+    .insertInto("idempotency_keys")
+    .values({ owner, key, ...made })
+    .onConflict((conflict) =>
+      conflict
+        .columns(["owner", "key"])
+        .doUpdateSet(made)
+        .where("idempotency_keys.created_at", "<=", now - KEY_LIFE_MS),
+    )
+    .executeTakeFirst();
+  if (kept.numInsertedOrUpdatedRows !== 1n) throw new WrittenMeanwhile("an Idempotency-Key was used at the same time");
 }
 
 type LockedThread = Thread & { readonly metadataText: string; readonly reserved: boolean; readonly claims: number };
@@ -104,17 +115,21 @@ async function lockThread(database: Database, threadId: string): Promise<LockedT
   return { ...toThread(row), metadataText: row.metadata, reserved: row.reserved_by !== null, claims: row.claims };
 }
 
-async function createThread(
+async function lockOrCreateThread(
   database: Database,
-  { createThread: draft }: AdmitRequest,
+  { threadId, createThread: draft }: AdmitRequest,
   now: number,
-): Promise<LockedThread | undefined> {
-  if (draft === null) return undefined;
+): Promise<{ readonly thread: LockedThread | undefined; readonly isNew: boolean }> {
+  const found = await lockThread(database, threadId);
+  if (found !== undefined || draft === null) return { thread: found, isNew: false };
   const thread = await insertThread(database, draft, now);
-  if (thread === undefined) {
-    throw conflict(`thread ${JSON.stringify(draft.threadId)} is being made or deleted; try again in a moment`);
+  if (thread !== undefined) {
+    const metadataText = JSON.stringify(thread.metadata);
+    return { thread: { metadataText, reserved: false, claims: 0, ...thread }, isNew: true };
   }
-  return { metadataText: JSON.stringify(thread.metadata), reserved: false, claims: 0, ...thread };
+  const made = await lockThread(database, threadId); // by another admission, which has committed by now
+  if (made !== undefined) return { thread: made, isNew: false };
+  throw conflict(`thread ${JSON.stringify(draft.threadId)} is being made or deleted; try again in a moment`);
 }
 
 /** Without the payloads, which a decision has no use for. */
@@ -131,6 +146,7 @@ async function listInFlight(database: Database, threadId: string): Promise<reado
 
 /** Of one caller's runs, on whatever thread. */
 async function requireRoom(database: Database, { owner, inFlight, pending }: OwnerLimits): Promise<void> {
+  await takeRight(database, `runs of ${owner}`); // whoever else counts them waits until this run is one of them
   const rows = await database
     .selectFrom("runs")
     .select((eb) => ["status", eb.fn.countAll<number>().as("count")])
@@ -175,14 +191,18 @@ interface Insertion {
 async function insertRun(database: Database, { run, thread, now, claim }: Insertion): Promise<Run> {
   const start = claim === null ? WAITING : { ...CLAIMED, firstClaim: thread.claims + 1 };
   const admitted = { ...run, ...start, createdAt: now, updatedAt: now } as const;
+  const moment = momentOf(database, now);
   await database
     .insertInto("runs")
     .values({
       ...toRow(admitted),
+      // By the database's clock runs of a thread are due in the order of their admissions, whichever process they came to.
+      ...(isPostgres(database) ? { run_after: momentAfter(moment, run.runAfter - now) } : {}),
       worker_id: claim?.workerId ?? null,
-      lease_until: claim === null ? null : now + claim.leaseMs,
+      lease_until: claim === null ? null : momentAfter(moment, claim.leaseMs),
       started_at: claim === null ? null : now,
       rolling_back: 0,
+      abandoned_at: null,
       owner: run.payload.user?.identity ?? null,
       thread_metadata_before: thread.metadataText,
       thread_updated_at_before: thread.updatedAt,

@@ -3,36 +3,19 @@
  * on a thread that lives for ever they go when they are old, those of runs whose rows were deleted included.
  */
 import { type SqlBool, sql } from "kysely";
-import type { Clock } from "../core/clock.js";
-import type { Log } from "../core/log.js";
-import type { CommitGroup } from "./commit-group.js";
 import type { Database } from "./database.js";
-import { type Sweeper, startSweeper } from "./sweeper.js";
 
 export const AUDIT_LIFE_MS = 30 * 24 * 60 * 60_000;
 
-const SWEEP_INTERVAL_MS = 60 * 60_000;
 /** Bounds how long one sweep holds the connection. */
 export const AUDIT_SWEEP_ROWS = 1_000;
 
-export function startAuditSweeper(deps: {
-  readonly commits: CommitGroup;
-  readonly clock: Clock;
-  readonly log: Log;
-}): Sweeper {
-  const { commits, clock, log } = deps;
-  return startSweeper({
-    clock,
-    log,
-    intervalMs: SWEEP_INTERVAL_MS,
-    what: "transitions of runs",
-    async sweep() {
-      const until = clock.now() - AUDIT_LIFE_MS;
-      const deleted = await commits.run((transaction) => expireAudit(transaction, until));
-      return { deleted, more: deleted === AUDIT_SWEEP_ROWS };
-    },
-  });
-}
+export const AUDIT_SWEEP = {
+  what: "transitions of runs",
+  lifeMs: AUDIT_LIFE_MS,
+  limit: AUDIT_SWEEP_ROWS,
+  expire: expireAudit,
+} as const;
 
 /** Looks at the oldest rows only, which are in the order of their times, as far as these go forward. */
 export async function expireAudit(database: Database, until: number): Promise<number> {

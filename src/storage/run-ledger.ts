@@ -2,14 +2,15 @@
  * The run ledger in SQL: the events of each run in a few rows, each of them consecutive events of one claim.
  *
  * A row hangs on its run's row and goes with it. Every insert asks for the run's row and for the end of what the run has
- * in the same statement: what comes too late, from a zombie or for a run that was deleted meanwhile, writes nothing.
+ * in the same statement: what comes too late, from a zombie or for a run that was deleted meanwhile, writes nothing. A
+ * claim that another one has followed is a zombie's, whether that has said anything or not.
  */
 import { CompiledQuery, type Selectable, sql } from "kysely";
 import type { Clock } from "../core/clock.js";
 import type { Log } from "../core/log.js";
 import type { CommitGroup } from "./commit-group.js";
-import type { Database, Schema } from "./database.js";
-import type { KeptSegment, LedgerPosition, LedgerSegment, RunLedger } from "./storage.js";
+import { type Database, isPostgres, locked, type Schema } from "./database.js";
+import type { KeptSegment, LedgerPosition, LedgerSegment, RunLedger } from "./ports/ledger.js";
 import { type Sweeper, startSweeper } from "./sweeper.js";
 
 export interface SqlRunLedgerDeps {
@@ -35,7 +36,9 @@ export class SqlRunLedger implements RunLedger {
   async append(segments: readonly (LedgerSegment & { readonly runId: string })[]): Promise<void> {
     const now = this.clock.now();
     await this.commits.run(async (transaction) => {
-      for (const segment of segments) await transaction.executeQuery(appendQuery(segment, now));
+      await takeRuns(transaction, [...new Set(segments.map(({ runId }) => runId))]);
+      const text = isPostgres(transaction) ? NUMBERED_APPEND : APPEND;
+      for (const segment of segments) await transaction.executeQuery(appendQuery(text, segment, now));
     });
   }
 
@@ -82,6 +85,7 @@ export class SqlRunLedger implements RunLedger {
     }
     const now = this.clock.now();
     return this.commits.run(async (transaction) => {
+      await takeRuns(transaction, [runId]);
       const { kept } = await transaction
         .selectFrom("run_events")
         .select((eb) => eb.fn.countAll<number>().as("kept"))
@@ -107,6 +111,7 @@ export class SqlRunLedger implements RunLedger {
 
   async trim(runId: string, maxBytes: number): Promise<void> {
     await this.commits.run(async (transaction) => {
+      await takeRuns(transaction, [runId]); // what is being folded is all there, or folded
       const { rows } = await sql<{ readonly segment: number | null }>`
         select max(segment) as segment from (
           select segment, sum(bytes) over (order by segment desc) as total, max(segment) over () as newest
@@ -160,19 +165,35 @@ export function startLedgerSweeper({ ledger, clock, log, retentionMs }: LedgerSw
   });
 }
 
+/** Whoever else numbers the segments of these runs waits until theirs can be seen. */
+async function takeRuns(transaction: Database, runIds: readonly string[]): Promise<void> {
+  if (!isPostgres(transaction)) return;
+  await locked(
+    transaction.selectFrom("runs").select("run_id").where("run_id", "in", runIds).orderBy("run_id"),
+  ).execute();
+}
+
 /** Ready text: building the statement for each row would take longer than running it. */
 const APPEND = `insert into run_events (run_id, segment, fence, first_seq, last_seq, created_at, bytes, events)
-  select r.run_id, coalesce(n.segment, 0) + 1, ?, ?, ?, ?, ?, ?
+  select r.run_id, coalesce(n.segment, 0) + 1, cast(? as bigint), cast(? as bigint), cast(? as bigint),
+    cast(? as bigint), cast(? as bigint), cast(? as text)
   from runs r left join (
     select segment, fence, last_seq from run_events where run_id = ? order by fence desc, last_seq desc limit 1
   ) as n on true
-  where r.run_id = ? and (n.segment is null or (n.fence, n.last_seq) < (?, ?))`;
+  where r.run_id = ? and r.fence <= ? and (n.segment is null or (n.fence, n.last_seq) < (?, ?))`;
+const NUMBERED_APPEND = numbered(APPEND);
 
-function appendQuery(segment: LedgerSegment & { readonly runId: string }, now: number): CompiledQuery {
+/** With PostgreSQL's names for the values. */
+function numbered(text: string): string {
+  let count = 0;
+  return text.replaceAll("?", () => `$${++count}`);
+}
+
+function appendQuery(text: string, segment: LedgerSegment & { readonly runId: string }, now: number): CompiledQuery {
   const { runId, fence, firstSeq } = segment;
   const { last_seq, created_at, bytes, events } = toRow(segment, now);
   const values = [fence, firstSeq, last_seq, created_at, bytes, events];
-  return CompiledQuery.raw(APPEND, [...values, runId, runId, fence, firstSeq]);
+  return CompiledQuery.raw(text, [...values, runId, runId, fence, fence, firstSeq]);
 }
 
 function toRow({ fence, firstSeq, lastSeq, events }: LedgerSegment, now: number) {

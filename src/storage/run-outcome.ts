@@ -1,12 +1,24 @@
 /** What the end of a run does to its thread, in the transaction that ends the run. */
 import { type Database, locked } from "./database.js";
-import type { RunOutcome } from "./storage.js";
+import type { StoredState } from "./long-states.js";
+import type { RunOutcome } from "./ports/runs.js";
 import { derivedStatus, projectionColumns, renewedExpiry, saveValues } from "./thread-rows.js";
 
 /** Mirrors the outcome on the thread and derives its status; without a projection the state stays as it was. */
 export async function saveOutcome(
   database: Database,
-  { threadId, outcome, now }: { readonly threadId: string; readonly outcome: RunOutcome; readonly now: number },
+  {
+    threadId,
+    outcome,
+    stored,
+    now,
+  }: {
+    readonly threadId: string;
+    readonly outcome: RunOutcome;
+    /** Of the projection, if there is one. */
+    readonly stored: StoredState;
+    readonly now: number;
+  },
 ): Promise<void> {
   const { projection } = outcome;
   const error = threadError(outcome);
@@ -23,7 +35,7 @@ export async function saveOutcome(
     })
     .where("thread_id", "=", threadId)
     .execute();
-  if (projection !== null) await saveValues(database, threadId, projection.valuesJson);
+  if (projection !== null) await saveValues(database, threadId, stored);
 }
 
 function threadError({ status, error }: RunOutcome): string | null {

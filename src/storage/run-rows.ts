@@ -2,7 +2,7 @@
 import { type RawBuilder, type Selectable, type SqlBool, sql } from "kysely";
 import type { JsonObject, Run, RunError, RunPayload } from "../core/model.js";
 import type { Schema } from "./database.js";
-import type { BriefRun, ListedRun } from "./storage.js";
+import type { BriefRun, ListedRun } from "./ports/runs.js";
 
 export const LISTED_COLUMNS = [
   "run_id",
@@ -36,6 +36,7 @@ export const BRIEF_COLUMNS = [
   "attempt",
   "fence",
   "run_after",
+  "cancel_action",
   "temporary",
   "webhook",
 ] as const;
@@ -86,6 +87,7 @@ export function toBriefRun(row: BriefRow): BriefRun {
     attempt: row.attempt,
     fence: row.fence,
     runAfter: row.run_after,
+    cancelAction: row.cancel_action,
     payload: { temporary: row.temporary === 1, ...(row.webhook === null ? {} : { webhook: row.webhook }) },
   };
 }

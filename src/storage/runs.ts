@@ -19,7 +19,20 @@ import { inOrder, requirePageFits } from "../core/page.js";
 import { EVERYTHING, type Scope } from "../core/scope.js";
 import type { CommitGroup } from "./commit-group.js";
 import { nameRun, takeTick } from "./cron-ticks.js";
-import { bytesOf, type Database, isUniqueViolation, locked, type Schema } from "./database.js";
+import {
+  bytesOf,
+  type Database,
+  isUniqueViolation,
+  locked,
+  momentAfter,
+  momentOf,
+  type Schema,
+  takeThread,
+} from "./database.js";
+import { type StoredState, storingState } from "./long-states.js";
+import type { CronTick } from "./ports/crons.js";
+import type { Page, PageLimits } from "./ports/page.js";
+import type { AdmitRequest, AdmitResult, BriefRun, Lease, ListedRun, RunOutcome, RunStore } from "./ports/runs.js";
 import { admit } from "./run-admission.js";
 import { cancelInFlightRun } from "./run-cancel.js";
 import { claimNext, nextDueAt } from "./run-claim.js";
@@ -27,23 +40,13 @@ import { saveOutcome } from "./run-outcome.js";
 import { BRIEF_COLUMNS, IN_FLIGHT, LISTED_COLUMNS, RUN_COLUMNS, toBriefRun, toListedRun, toRun } from "./run-rows.js";
 import { deleteRun, forgetRun } from "./run-undo.js";
 import { runInScope } from "./scope-sql.js";
-import type {
-  AdmitRequest,
-  AdmitResult,
-  BriefRun,
-  CronTick,
-  Lease,
-  ListedRun,
-  Page,
-  PageLimits,
-  RunOutcome,
-  RunStore,
-} from "./storage.js";
 import { refreshStatus } from "./thread-rows.js";
 import { enqueueWebhook } from "./webhook-outbox.js";
 
 export interface SqlRunStoreDeps {
   readonly database: Database;
+  /** The same database by connections of its own: a lease is not lost because readers have all the others. */
+  readonly renewals?: Database;
   /** Of the same database; shared by the stores, so that they share commits. */
   readonly commits: CommitGroup;
   readonly clock: Clock;
@@ -54,12 +57,14 @@ const CLAIM_TRIES = 5;
 
 export class SqlRunStore implements RunStore {
   private readonly database: Database;
+  private readonly renewals: Database;
   private readonly commits: CommitGroup;
   private readonly clock: Clock;
   private readonly scope: Scope;
 
-  constructor({ database, commits, clock, scope = EVERYTHING }: SqlRunStoreDeps) {
+  constructor({ database, renewals = database, commits, clock, scope = EVERYTHING }: SqlRunStoreDeps) {
     this.database = database;
+    this.renewals = renewals;
     this.commits = commits;
     this.clock = clock;
     this.scope = scope;
@@ -67,8 +72,8 @@ export class SqlRunStore implements RunStore {
 
   within(scope: Scope): RunStore {
     if (scope.length === 0) return this;
-    const { database, commits, clock } = this;
-    return new SqlRunStore({ database, commits, clock, scope: [...this.scope, ...scope] });
+    const { database, renewals, commits, clock } = this;
+    return new SqlRunStore({ database, renewals, commits, clock, scope: [...this.scope, ...scope] });
   }
 
   /** A run, of the thread if one is given, that is there for whoever asks. */
@@ -91,6 +96,7 @@ export class SqlRunStore implements RunStore {
   async fire(tick: CronTick, request: AdmitRequest): Promise<AdmitResult | undefined> {
     const now = this.clock.now();
     return this.commits.run(async (transaction) => {
+      await takeThread(transaction, request.threadId);
       if ((await takeTick(transaction, tick)) !== "taken") return undefined;
       const admitted = await admit(transaction, request, { now, scope: this.scope });
       await nameRun(transaction, tick, admitted.run.runId);
@@ -113,9 +119,9 @@ export class SqlRunStore implements RunStore {
     lease: Lease,
     leaseMs: number,
   ): Promise<{ readonly held: boolean; readonly cancel: CancelAction | null }> {
-    const renewed = await this.database
+    const renewed = await this.renewals
       .updateTable("runs")
-      .set({ lease_until: this.clock.now() + leaseMs })
+      .set({ lease_until: momentAfter(momentOf(this.renewals, this.clock.now()), leaseMs) })
       .where((eb) => isHeld(eb, lease))
       .returning("cancel_action")
       .executeTakeFirst();
@@ -124,7 +130,10 @@ export class SqlRunStore implements RunStore {
 
   async finish(lease: Lease, outcome: RunOutcome): Promise<boolean> {
     const now = this.clock.now();
-    return this.commits.run(async (transaction) => {
+    const { threadId } = lease;
+    const { status, projection } = outcome;
+    const end = async (transaction: Database, stored: StoredState): Promise<boolean> => {
+      await takeThread(transaction, threadId);
       const ended = await transaction
         .updateTable("runs")
         .set({
@@ -140,27 +149,34 @@ export class SqlRunStore implements RunStore {
         .returning(["run_id", "thread_id", "temporary", "webhook"])
         .executeTakeFirst();
       if (ended === undefined) return false;
-      const { status, projection } = outcome;
       await enqueueWebhook(transaction, ended, { status, projection, now }); // before its thread may be marked
-      await saveOutcome(transaction, { threadId: lease.threadId, outcome, now });
+      await saveOutcome(transaction, { threadId, outcome, stored, now });
       return true;
-    });
+    };
+    const { database, commits } = this;
+    return storingState({ database, commits }, { threadId, valuesJson: projection?.valuesJson ?? null }, (stored) =>
+      commits.run((transaction) => end(transaction, stored)),
+    );
   }
 
   async release(lease: Lease): Promise<boolean> {
-    const released = await this.database
-      .updateTable("runs")
-      .set((eb) => ({
-        status: "pending", // still in flight: the thread stays as it is
-        attempt: eb("attempt", "-", 1),
-        worker_id: null,
-        lease_until: null,
-        updated_at: this.clock.now(),
-      }))
-      .where((eb) => isHeld(eb, lease))
-      .where("rolling_back", "=", 0)
-      .executeTakeFirst();
-    return released.numUpdatedRows > 0n;
+    const now = this.clock.now();
+    return this.commits.run(async (transaction) => {
+      await takeThread(transaction, lease.threadId);
+      const released = await transaction
+        .updateTable("runs")
+        .set((eb) => ({
+          status: "pending", // still in flight: the thread stays as it is
+          attempt: eb("attempt", "-", 1),
+          worker_id: null,
+          lease_until: null,
+          updated_at: now,
+        }))
+        .where((eb) => isHeld(eb, lease))
+        .where("rolling_back", "=", 0)
+        .executeTakeFirst();
+      return released.numUpdatedRows > 0n;
+    });
   }
 
   async requestCancel(
@@ -170,6 +186,9 @@ export class SqlRunStore implements RunStore {
   ): Promise<"ended" | "requested" | "already" | "finished" | "missing"> {
     const now = this.clock.now();
     return this.commits.run(async (transaction) => {
+      const holder = threadId ?? (await threadOf(transaction, runId));
+      if (holder === undefined) return "missing";
+      await takeThread(transaction, holder);
       const run = await locked(
         transaction
           .selectFrom("runs")
@@ -225,6 +244,7 @@ export class SqlRunStore implements RunStore {
       query.maxBytes,
     );
     const seqs = found.map(({ seq }) => seq);
+    if (seqs.length === 0) return { rows: [], total };
     const rows = await this.database
       .selectFrom("runs")
       .select(["seq", ...LISTED_COLUMNS])
@@ -294,7 +314,7 @@ export class SqlRunStore implements RunStore {
   async markRollingBack(lease: Lease): Promise<boolean> {
     const marked = await this.database
       .updateTable("runs")
-      .set({ rolling_back: 1, updated_at: this.clock.now() })
+      .set({ rolling_back: 1, updated_at: this.clock.now() }) // the run's row alone: nobody waits for another one
       .where((eb) => isHeld(eb, lease))
       .executeTakeFirst();
     return marked.numUpdatedRows > 0n;
@@ -303,6 +323,7 @@ export class SqlRunStore implements RunStore {
   async removeRolledBack(run: { readonly runId: string; readonly threadId: string }): Promise<void> {
     const now = this.clock.now();
     await this.commits.run(async (transaction) => {
+      await takeThread(transaction, run.threadId);
       const marked = await locked(
         transaction
           .selectFrom("runs")
@@ -317,6 +338,7 @@ export class SqlRunStore implements RunStore {
 
   async remove(threadId: string, runId: string): Promise<boolean> {
     return this.commits.run(async (transaction) => {
+      await takeThread(transaction, threadId);
       const found = await transaction
         .selectFrom("runs")
         .select("run_id")
@@ -330,15 +352,75 @@ export class SqlRunStore implements RunStore {
     return nextDueAt(this.database);
   }
 
+  async takeRollbacks(workerId: string, leaseMs: number): Promise<readonly BriefRun[]> {
+    const moment = momentOf(this.database, this.clock.now());
+    return this.commits.run(async (transaction) => {
+      const rows = await transaction
+        .updateTable("runs")
+        .set({ worker_id: workerId, lease_until: momentAfter(moment, leaseMs) })
+        .where(RUNNING)
+        .where("rolling_back", "=", 1)
+        .where("lease_until", "<=", moment)
+        .returning(BRIEF_COLUMNS)
+        .execute();
+      return rows.map(toBriefRun);
+    });
+  }
+
   async recoverOrphans(): Promise<readonly BriefRun[]> {
-    const rows = await this.database
+    const rows = await this.orphaned(this.database).returning(BRIEF_COLUMNS).execute();
+    return rows.map(toBriefRun);
+  }
+
+  async recoverExpired(): Promise<readonly BriefRun[]> {
+    return this.commits.run(async (transaction) => {
+      const rows = await this.orphaned(transaction)
+        .where("lease_until", "<=", momentOf(transaction, this.clock.now())) // a renewal that comes first wins, one that comes later finds it lost
+        .returning(BRIEF_COLUMNS)
+        .execute();
+      return rows.map(toBriefRun);
+    });
+  }
+
+  private orphaned(database: Database) {
+    return database
       .updateTable("runs")
       .set({ status: "pending", worker_id: null, lease_until: null, updated_at: this.clock.now() })
       .where(RUNNING)
-      .where("rolling_back", "=", 0) // they keep their thread until `removeRolledBack`
-      .returning(BRIEF_COLUMNS)
+      .where("rolling_back", "=", 0); // they keep their thread until `removeRolledBack`
+  }
+
+  async abandon(runId: string): Promise<void> {
+    await this.database
+      .updateTable("runs")
+      .set({ abandoned_at: this.clock.now() })
+      .where("run_id", "=", runId)
+      .where(IN_FLIGHT)
       .execute();
-    return rows.map(toBriefRun);
+  }
+
+  async reclaimAbandoned(runIds: readonly string[]): Promise<readonly string[]> {
+    if (runIds.length === 0) return [];
+    return this.commits.run(async (transaction) => {
+      const rows = await transaction
+        .updateTable("runs")
+        .set({ abandoned_at: null })
+        .where("run_id", "in", runIds)
+        .where("abandoned_at", "is not", null)
+        .returning("run_id")
+        .execute();
+      return rows.map((row) => row.run_id);
+    });
+  }
+
+  async listAbandoned(forMs: number): Promise<readonly string[]> {
+    const rows = await this.database
+      .selectFrom("runs")
+      .select("run_id")
+      .where(IN_FLIGHT)
+      .where("abandoned_at", "<=", this.clock.now() - forMs)
+      .execute();
+    return rows.map((row) => row.run_id);
   }
 
   async countPending(): Promise<number> {
@@ -362,6 +444,11 @@ export async function latestTransition(database: Database): Promise<number> {
     .where(IN_FLIGHT)
     .executeTakeFirstOrThrow();
   return at ?? 0;
+}
+
+async function threadOf(database: Database, runId: string): Promise<string | undefined> {
+  const run = await database.selectFrom("runs").select("thread_id").where("run_id", "=", runId).executeTakeFirst();
+  return run?.thread_id;
 }
 
 /** Literals, as in the partial indexes `one_running` and `runs_claimable`. */

@@ -5,8 +5,9 @@
  * It is a hint. It comes before the change is committed, also for one that is taken back, and several may come as one: who
  * reads the thread afterwards, through the same connection, sees what became of it.
  */
+
+import type { ThreadChanges } from "./ports/threads.js";
 import type { SqliteDatabase } from "./sqlite.js";
-import type { ThreadChanges } from "./storage.js";
 
 export function watchThreads(connection: SqliteDatabase): ThreadChanges {
   const listeners = new Set<(threadId: string) => void>();
@@ -14,7 +15,7 @@ export function watchThreads(connection: SqliteDatabase): ThreadChanges {
     for (const listener of listeners) listener(String(threadId));
     return null;
   });
-  const triggers = { INSERT: "NEW", [`UPDATE OF ${SHOWN.join(", ")}`]: "NEW", DELETE: "OLD" };
+  const triggers = { INSERT: "NEW", [`UPDATE OF ${SHOWN_COLUMNS.join(", ")}`]: "NEW", DELETE: "OLD" };
   for (const [index, [event, row]] of Object.entries(triggers).entries()) {
     connection.exec(`CREATE TEMP TRIGGER thread_changed_${index} AFTER ${event} ON main.threads BEGIN
       SELECT thread_changed(${row}.thread_id); END`);
@@ -28,4 +29,13 @@ export function watchThreads(connection: SqliteDatabase): ThreadChanges {
 }
 
 /** The columns that searches show or ask for. The state changes with `state_updated_at`. */
-const SHOWN = ["updated_at", "state_updated_at", "metadata", "config", "status", "interrupts", "error", "deleting"];
+export const SHOWN_COLUMNS = [
+  "updated_at",
+  "state_updated_at",
+  "metadata",
+  "config",
+  "status",
+  "interrupts",
+  "error",
+  "deleting",
+];

@@ -6,7 +6,16 @@
  * 2. Whoever sweeps second finds nothing left to do.
  */
 import { type ExpressionBuilder, type ExpressionWrapper, type SqlBool, sql } from "kysely";
-import { type Database, locked, type Schema } from "./database.js";
+import {
+  type Database,
+  isPostgres,
+  lockedUnlessHeld,
+  type Moment,
+  momentOf,
+  type Schema,
+  takeThread,
+} from "./database.js";
+import type { Awaitable, StoreTransaction } from "./ports/page.js";
 import { renewedExpiry } from "./thread-rows.js";
 import { dropWebhooks } from "./webhook-outbox.js";
 
@@ -23,7 +32,7 @@ export function isUnoccupied(eb: Threads): Condition {
   return eb.and([eb("threads.deleting", "=", 0), eb("threads.reserved_by", "is", null), eb.not(eb.exists(inFlight))]);
 }
 
-function isOver(eb: Threads, strategy: "delete" | "keep_latest", now: number): Condition {
+function isOver(eb: Threads, strategy: "delete" | "keep_latest", now: Moment): Condition {
   return eb.and([eb("threads.expires_at", "<=", now), eb("threads.ttl_strategy", "=", strategy), isUnoccupied(eb)]);
 }
 
@@ -34,11 +43,15 @@ interface Batch {
 
 /** Marks for deletion what is to be deleted; returns it. */
 export async function markExpired(database: Database, { now, limit }: Batch): Promise<readonly string[]> {
+  const over = listOver(database, "delete", { now, limit });
+  // What is looked at must not change any more: a run that was admitted meanwhile would not be seen (1).
+  const taken = isPostgres(database) ? await idsOf(lockedUnlessHeld(over)) : undefined;
+  if (taken?.length === 0) return [];
   const marked = await database
     .updateTable("threads")
     .set({ deleting: 1 })
-    .where("threads.thread_id", "in", listOver(database, "delete", { now, limit }))
-    .where((eb) => isOver(eb, "delete", now)) // again for each row that another sweep held (2)
+    .where("threads.thread_id", "in", taken ?? over)
+    .where((eb) => isOver(eb, "delete", momentOf(database, now))) // again for each row that another sweep held (2)
     .returning("threads.thread_id")
     .execute();
   const threadIds = marked.map((row) => row.thread_id);
@@ -54,8 +67,12 @@ export async function dropPlansOf(database: Database, threadIds: readonly string
 }
 
 /** What is to be pruned. */
-export async function listOutgrown(database: Database, batch: Batch): Promise<readonly string[]> {
-  const rows = await listOver(database, "keep_latest", batch).execute();
+export function listOutgrown(database: Database, batch: Batch): Promise<readonly string[]> {
+  return idsOf(listOver(database, "keep_latest", batch));
+}
+
+async function idsOf(threads: ReturnType<typeof listOver>): Promise<readonly string[]> {
+  const rows = await threads.execute();
   return rows.map((row) => row.thread_id);
 }
 
@@ -64,7 +81,7 @@ export function listOver(database: Database, strategy: "delete" | "keep_latest",
   return database
     .selectFrom("threads")
     .select("threads.thread_id")
-    .where((eb) => isOver(eb, strategy, now))
+    .where((eb) => isOver(eb, strategy, momentOf(database, now)))
     .orderBy("threads.expires_at")
     .limit(limit);
 }
@@ -73,17 +90,17 @@ export function listOver(database: Database, strategy: "delete" | "keep_latest",
 export async function pruneOutgrown(
   database: Database,
   threadId: string,
-  { now, prune }: { readonly now: number; readonly prune: () => void },
+  { now, prune }: { readonly now: number; readonly prune: (transaction: StoreTransaction) => Awaitable<void> },
 ): Promise<boolean> {
-  const found = await locked(
-    database
-      .selectFrom("threads")
-      .select("threads.thread_id")
-      .where("threads.thread_id", "=", threadId)
-      .where((eb) => isOver(eb, "keep_latest", now)),
-  ).executeTakeFirst();
+  await takeThread(database, threadId);
+  const found = await database
+    .selectFrom("threads")
+    .select("threads.thread_id")
+    .where("threads.thread_id", "=", threadId)
+    .where((eb) => isOver(eb, "keep_latest", momentOf(database, now)))
+    .executeTakeFirst();
   if (found === undefined) return false; // 2
-  prune();
+  await prune(database);
   await database
     .updateTable("threads")
     .set({ expires_at: renewedExpiry(now) })

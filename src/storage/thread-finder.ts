@@ -5,20 +5,20 @@
  * walks the threads in the order that is asked for until the page is full. States are read only where no index decides,
  * and only so many.
  */
-import { type RawBuilder, type SqlBool, sql } from "kysely";
+import { type OrderByItemBuilder, type RawBuilder, type SqlBool, sql } from "kysely";
 import { invalid } from "../core/errors.js";
 import { inOrder, requirePageFits } from "../core/page.js";
 import type { Scope } from "../core/scope.js";
-import { bytesOf, type Database } from "./database.js";
+import { bytesOf, type Database, wordIndexOf } from "./database.js";
+import { readState } from "./long-states.js";
+import type { Page, PageQuery } from "./ports/page.js";
 import type {
-  Page,
-  PageQuery,
   THREAD_SORT_COLUMNS,
   ThreadFilter,
   ThreadPosition,
   ThreadStore,
   ThreadWithValues,
-} from "./storage.js";
+} from "./ports/threads.js";
 import { THREAD_COLUMNS, toThread } from "./thread-rows.js";
 import { allHold, type Conjunct, conjunctsOf, type ThreadSource } from "./thread-where.js";
 
@@ -38,7 +38,7 @@ export class ThreadFinder implements Pick<ThreadStore, "search" | "searchAfter" 
     page: PageQuery<SortColumn>,
     options: { readonly withValues: boolean },
   ): Promise<Page<ThreadWithValues>> {
-    const conjuncts = await this.bounded(conjunctsOf(filter, this.scope));
+    const conjuncts = await this.bounded(this.conjunctsOf(filter));
     const total = await this.countAll(conjuncts);
     if (total <= page.offset) return { rows: [], total };
     const found = await this.find(conjuncts, { ...page, ...options, after: null });
@@ -50,7 +50,7 @@ export class ThreadFinder implements Pick<ThreadStore, "search" | "searchAfter" 
     page: Omit<PageQuery<SortColumn>, "offset"> & { readonly after: ThreadPosition | null },
     options: { readonly withValues: boolean },
   ): Promise<{ readonly rows: readonly ThreadWithValues[]; readonly next: ThreadPosition | null }> {
-    const conjuncts = await this.bounded(conjunctsOf(filter, this.scope));
+    const conjuncts = await this.bounded(this.conjunctsOf(filter));
     const found = await this.find(conjuncts, { ...page, ...options, offset: 0, limit: page.limit + 1 });
     const shown = found.slice(0, page.limit);
     const last = shown.at(-1);
@@ -63,14 +63,18 @@ export class ThreadFinder implements Pick<ThreadStore, "search" | "searchAfter" 
     const rows = await this.database
       .selectFrom("threads")
       .select("threads.thread_id")
-      .where(await this.start(await this.bounded(conjunctsOf(filter, this.scope))))
+      .where(await this.start(await this.bounded(this.conjunctsOf(filter))))
       .limit(limit)
       .execute();
     return rows.map((row) => row.thread_id);
   }
 
   async count(filter: ThreadFilter): Promise<number> {
-    return this.countAll(await this.bounded(conjunctsOf(filter, this.scope)));
+    return this.countAll(await this.bounded(this.conjunctsOf(filter)));
+  }
+
+  private conjunctsOf(filter: ThreadFilter): readonly Conjunct[] {
+    return conjunctsOf(filter, { scope: this.scope, wordIndex: wordIndexOf(this.database) });
   }
 
   /** From the indexes alone where nothing but one term, or nothing at all, is asked for. */
@@ -95,14 +99,15 @@ export class ThreadFinder implements Pick<ThreadStore, "search" | "searchAfter" 
     conjuncts: readonly Conjunct[],
     { sortBy, sortOrder, limit, offset, after, withValues }: FindQuery,
   ): Promise<readonly FoundThread[]> {
-    const texts = [...THREAD_TEXTS, ...(withValues ? ["thread_values.values"] : [])];
+    const ofState = withValues ? sql`coalesce(thread_states.bytes, 0)` : sql`0`;
     return this.database
       .selectFrom("threads")
-      .$if(withValues, (query) => query.leftJoin("thread_values", "thread_values.thread_id", "threads.thread_id"))
-      .select(["threads.thread_id", `threads.${sortBy} as value`, bytesOf(texts).as("bytes")])
+      .$if(withValues, (query) => query.leftJoin("thread_states", "thread_states.thread_id", "threads.thread_id"))
+      .select(["threads.thread_id", `threads.${sortBy} as value`])
+      .select(sql<number>`${bytesOf(THREAD_TEXTS)} + ${ofState}`.as("bytes"))
       .where(await this.start(conjuncts))
       .$if(after !== null, (query) => query.where(isBehind({ sortBy, sortOrder }, after)))
-      .orderBy(`threads.${sortBy}`, sortOrder)
+      .orderBy(`threads.${sortBy}`, (order) => inOrderOf(order, { sortBy, sortOrder }))
       .$if(sortBy !== "thread_id", (query) => query.orderBy("threads.thread_id", sortOrder))
       .limit(limit)
       .offset(offset)
@@ -124,11 +129,16 @@ export class ThreadFinder implements Pick<ThreadStore, "search" | "searchAfter" 
       .selectFrom("threads")
       .leftJoin("thread_values", "thread_values.thread_id", "threads.thread_id")
       .select(THREAD_COLUMNS)
-      .$if(withValues, (query) => query.select("thread_values.values"))
+      .$if(withValues, (query) => query.select(["thread_values.values", "thread_values.version"]))
       .where("threads.thread_id", "in", ids)
       .where("threads.deleting", "=", 0)
       .execute();
-    const threads = rows.map((row) => ({ ...toThread(row), valuesJson: row.values ?? null }));
+    const threads: ThreadWithValues[] = [];
+    for (const { values = null, version = null, ...row } of rows) {
+      const valuesJson = values === null ? null : await readState(this.database, { values, version });
+      if (valuesJson === undefined) return this.read(found, maxBytes, { withValues }); // it was replaced meanwhile
+      threads.push({ ...toThread(row), valuesJson });
+    }
     return inOrder(ids, threads, ({ threadId }) => threadId);
   }
 
@@ -156,7 +166,9 @@ export class ThreadFinder implements Pick<ThreadStore, "search" | "searchAfter" 
   /** How many threads there are in a source, counted a little beyond what is few. */
   private async sizeOf(source: ThreadSource): Promise<number> {
     const some = source.rows(FEW + 1);
-    const counted = await sql<{ size: number }>`select count(*) as size from (${some})`.execute(this.database);
+    const counted = await sql<{ size: number }>`select count(*) as size from (${some}) as counted`.execute(
+      this.database,
+    );
     return counted.rows[0]?.size ?? 0;
   }
 
@@ -165,8 +177,8 @@ export class ThreadFinder implements Pick<ThreadStore, "search" | "searchAfter" 
     if (!conjuncts.some((conjunct) => conjunct.readsStates)) return conjuncts;
     const candidates = this.database
       .selectFrom("threads")
-      .innerJoin("thread_values", "thread_values.thread_id", "threads.thread_id")
-      .select(bytesOf(["thread_values.values"]).as("bytes"))
+      .innerJoin("thread_states", "thread_states.thread_id", "threads.thread_id")
+      .select("thread_states.bytes")
       .where(await this.start(conjuncts.filter((conjunct) => !conjunct.readsStates)))
       .limit(MAX_STATES + 1)
       .as("candidates");
@@ -204,6 +216,15 @@ const MAX_STATE_BYTES = 16 * 1_024 ** 2;
 
 /** The columns that may be long. */
 const THREAD_TEXTS = ["threads.metadata", "threads.config", "threads.interrupts", "threads.error"];
+
+/** A column without a value comes first, or, descending, last: said only where there may be none, since no index says so. */
+function inOrderOf(
+  order: OrderByItemBuilder,
+  { sortBy, sortOrder }: { readonly sortBy: SortColumn; readonly sortOrder: "asc" | "desc" },
+): OrderByItemBuilder {
+  if (sortOrder === "asc") return sortBy === "state_updated_at" ? order.asc().nullsFirst() : order.asc();
+  return sortBy === "state_updated_at" ? order.desc().nullsLast() : order.desc();
+}
 
 /** Behind a position in the order that is asked for; a column without a value comes first, or, descending, last. */
 function isBehind(

@@ -6,7 +6,7 @@
  */
 import type { Json, JsonObject } from "../core/model.js";
 import { indexTerms } from "./containment.js";
-import type { Database } from "./database.js";
+import { type Database, wordIndexOf } from "./database.js";
 import { lastWords, titleOf } from "./thread-words.js";
 
 export type IndexedRoot = "metadata" | "values";
@@ -73,7 +73,8 @@ async function saveText(
   threadId: string,
   text: { readonly title: string } | { readonly words: string },
 ): Promise<void> {
-  const [column, value] = "title" in text ? (["title", text.title] as const) : (["words", text.words] as const);
+  const [column, said] = "title" in text ? (["title", text.title] as const) : (["words", text.words] as const);
+  const value = wordIndexOf(database).stored(said);
   const changed = await database
     .updateTable("thread_texts")
     .set({ [column]: value })
@@ -83,7 +84,7 @@ async function saveText(
   if (changed.numUpdatedRows > 0n || value === "") return;
   await database
     .insertInto("thread_texts")
-    .values({ thread_id: threadId, title: "", words: "", ...text })
+    .values({ thread_id: threadId, title: "", words: "", [column]: value })
     .onConflict((conflict) => conflict.column("thread_id").doNothing())
     .execute();
 }

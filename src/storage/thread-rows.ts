@@ -13,8 +13,9 @@ import type {
   ThreadStatus,
   ThreadTtl,
 } from "../core/model.js";
-import { type Database, locked, type Schema } from "./database.js";
-import type { NewThread } from "./storage.js";
+import { type Database, locked, momentAfter, momentOf, type Schema } from "./database.js";
+import { type StoredState, writeState } from "./long-states.js";
+import type { NewThread, Reservation } from "./ports/threads.js";
 import { indexMetadata, indexValues } from "./thread-index.js";
 
 type ThreadRow = Selectable<Schema["threads"]>;
@@ -34,7 +35,9 @@ export const THREAD_COLUMNS = [
   "threads.expires_at",
 ] as const;
 
-export function toThread(row: Omit<ThreadRow, "next" | "reserved_by" | "deleting" | "claims">): Thread {
+export function toThread(
+  row: Omit<ThreadRow, "next" | "reserved_by" | "reserved_until" | "deleting" | "claims">,
+): Thread {
   return {
     threadId: row.thread_id,
     createdAt: row.created_at,
@@ -66,13 +69,13 @@ export function ttlColumns(ttl: NewThread["ttl"], now: number): TtlColumns {
 
 /** When the time of a thread that is used now is over; null for one without a ttl. A value for `expires_at`. */
 export function renewedExpiry(now: number): RawBuilder<number | null> {
-  return sql<number | null>`cast(round(${now} + ttl_minutes * ${MINUTE_MS}) as bigint)`;
+  return sql<number | null>`cast(floor(${now} + ttl_minutes * ${MINUTE_MS} + 0.5) as bigint)`;
 }
 
 /** undefined when the id is taken, be it by a thread that is being deleted. */
 export async function insertThread(
   database: Database,
-  thread: NewThread & { readonly deleting?: boolean },
+  thread: NewThread & { readonly copying?: Reservation },
   now: number,
 ): Promise<Thread | undefined> {
   const row: ThreadRow = {
@@ -87,13 +90,15 @@ export async function insertThread(
     next: "[]",
     error: null,
     ...ttlColumns(thread.ttl, now),
-    reserved_by: null,
-    deleting: thread.deleting === true ? 1 : 0,
+    reserved_by: thread.copying?.owner ?? null,
+    reserved_until: 0,
+    deleting: thread.copying === undefined ? 0 : 1,
     claims: 0,
   };
+  const until = thread.copying === undefined ? 0 : momentAfter(momentOf(database, now), thread.copying.leaseMs);
   const inserted = await database
     .insertInto("threads")
-    .values(row)
+    .values({ ...row, reserved_until: until })
     .onConflict((conflict) => conflict.column("thread_id").doNothing())
     .executeTakeFirst();
   if (inserted.numInsertedOrUpdatedRows !== 1n) return undefined;
@@ -110,9 +115,15 @@ export function projectionColumns(projection: ThreadProjection): Pick<ThreadRow,
 export async function mirrorState(
   database: Database,
   threadId: string,
-  change: { readonly projection: ThreadProjection; readonly graphId?: string | undefined; readonly now: number },
+  change: {
+    readonly projection: ThreadProjection;
+    /** The projection's values. */
+    readonly stored: StoredState;
+    readonly graphId?: string | undefined;
+    readonly now: number;
+  },
 ): Promise<void> {
-  const { projection, graphId, now } = change;
+  const { projection, stored, graphId, now } = change;
   const row = await locked(
     database.selectFrom("threads").select("metadata").where("thread_id", "=", threadId).where("deleting", "=", 0),
   ).executeTakeFirst();
@@ -132,21 +143,15 @@ export async function mirrorState(
     })
     .where("thread_id", "=", threadId)
     .execute();
-  await saveValues(database, threadId, projection.valuesJson);
+  await saveValues(database, threadId, stored);
   await indexMetadata(database, threadId, { before, after });
 }
 
-export async function saveValues(database: Database, threadId: string, valuesJson: string | null): Promise<void> {
+export async function saveValues(database: Database, threadId: string, stored: StoredState): Promise<void> {
+  const { valuesJson, pieces } = stored;
   await indexValues(database, threadId, valuesJson);
-  if (valuesJson === null) {
-    await database.deleteFrom("thread_values").where("thread_id", "=", threadId).execute();
-    return;
-  }
-  await database
-    .insertInto("thread_values")
-    .values({ thread_id: threadId, values: valuesJson })
-    .onConflict((conflict) => conflict.column("thread_id").doUpdateSet({ values: valuesJson }))
-    .execute();
+  if (valuesJson !== null) return writeState(database, threadId, { valuesJson, pieces });
+  await database.deleteFrom("thread_values").where("thread_id", "=", threadId).execute();
 }
 
 /**

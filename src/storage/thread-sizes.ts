@@ -9,7 +9,7 @@ export async function rowSizesByThread(database: Database): Promise<ReadonlyMap<
     select thread_id as "threadId", sum(bytes) as bytes from (
       select thread_id, octet_length(metadata) + octet_length(config) + octet_length(interrupts) + octet_length(next)
         + coalesce(octet_length(error), 0) as bytes from threads
-      union all select thread_id, octet_length("values") from thread_values
+      union all select thread_id, bytes from thread_states
       union all select thread_id, octet_length(term) from thread_terms
       union all select thread_id, octet_length(payload) + octet_length(metadata) + octet_length(thread_metadata_before)
         + coalesce(octet_length(error), 0) from runs

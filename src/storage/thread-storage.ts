@@ -3,14 +3,17 @@
  *
  * SQLite allows one writer, and two connections that write one file keep each other waiting inside the event loop. So the
  * main thread's connection is the only one that writes; what crosses is plain data, in the order in which it was asked.
+ *
+ * On PostgreSQL a thread asks only for items (`thread-storage-postgres.ts`).
  */
 import { BaseStore, type Operation, type OperationResults } from "@langchain/langgraph-checkpoint";
-import { type CheckpointKey, type CheckpointWrite, prepareReads } from "./checkpoint-tables.js";
-import { createSavers } from "./checkpoints.js";
+import type { CheckpointKey, CheckpointWrite } from "./checkpoint-rows.js";
+import { prepareReads } from "./checkpoint-tables.js";
+import { createSqliteSavers, type SqliteCheckpoints } from "./checkpoints.js";
 import { type IndexFields, type ItemOperation, parseItemOperation } from "./item-operation.js";
 import type { SqlStore } from "./items.js";
+import type { Checkpoints } from "./ports/checkpoints.js";
 import { openSqliteReader } from "./sqlite.js";
-import type { Checkpoints } from "./storage.js";
 
 /** Plain data. */
 type StorageAsk =
@@ -28,6 +31,10 @@ export interface ThreadStorage {
 
 /** The graph thread's side. `file`: the checkpoints, which the main thread has opened before; `fields`: its store's. */
 export function openThreadStorage(file: string, ask: AskStorage, fields: IndexFields): ThreadStorage {
+  return { checkpoints: openFile(file, ask), store: new ThreadStore(ask, fields) };
+}
+
+function openFile(file: string, ask: AskStorage): ThreadStorage["checkpoints"] {
   const connection = openSqliteReader(file);
   const reads = prepareReads(connection);
   /** Channels of checkpoints that are on their way: their children are made before they arrive. */
@@ -45,15 +52,12 @@ export function openThreadStorage(file: string, ask: AskStorage, fields: IndexFi
     }
   }
 
-  return {
-    checkpoints: createSavers({
-      connection,
-      reads: { ...reads, channels: (key) => underWay.get(keyOf(key)) ?? reads.channels(key) },
-      write,
-      deleteThread: async (threadId) => void (await ask({ kind: "delete thread", threadId })),
-    }),
-    store: new ThreadStore(ask, fields),
-  };
+  return createSqliteSavers({
+    connection,
+    reads: { ...reads, channels: (key) => underWay.get(keyOf(key)) ?? reads.channels(key) },
+    write,
+    deleteThread: async (threadId) => void (await ask({ kind: "delete thread", threadId })),
+  });
 }
 
 /** Of its long values: their bytes are nobody else's. */
@@ -72,7 +76,7 @@ function keyOf({ threadId, checkpointNs, checkpointId }: CheckpointKey): string 
 }
 
 /** The long-term memory, reached from a graph thread. Operations are checked where their values still are what they are. */
-class ThreadStore extends BaseStore {
+export class ThreadStore extends BaseStore {
   private readonly ask: AskStorage;
   private readonly fields: IndexFields;
 
@@ -94,20 +98,17 @@ class ThreadStore extends BaseStore {
   }
 }
 
-/** The main thread's side: does what a graph thread asks for. */
+/** The main thread's side: does what a graph thread asks for. null: threads write their checkpoints themselves. */
 export function createStorageService(storage: {
-  readonly checkpoints: Pick<Checkpoints, "write" | "deleteThread">;
+  readonly checkpoints: Pick<SqliteCheckpoints, "write" | "deleteThread"> | null;
   readonly store: Pick<SqlStore, "apply">;
 }): (ask: unknown) => unknown {
   return (asked) => {
     const ask = asked as StorageAsk; // made by `openThreadStorage`
-    switch (ask.kind) {
-      case "items":
-        return storage.store.apply(ask.operations);
-      case "delete thread":
-        return storage.checkpoints.deleteThread(ask.threadId);
-      default:
-        return storage.checkpoints.write(ask);
-    }
+    if (ask.kind === "items") return storage.store.apply(ask.operations);
+    if (storage.checkpoints === null) throw new Error("a graph thread writes its checkpoints itself");
+    return ask.kind === "delete thread"
+      ? storage.checkpoints.deleteThread(ask.threadId)
+      : storage.checkpoints.write(ask);
   };
 }

@@ -9,9 +9,9 @@ import { type RawBuilder, type SqlBool, sql } from "kysely";
 import type { Json, JsonObject } from "../core/model.js";
 import type { Scope } from "../core/scope.js";
 import { scalarTerm, termFilter } from "./containment.js";
-import { columnContains, hasWords } from "./database.js";
+import { columnContains, type WordIndex } from "./database.js";
+import type { ThreadCondition, ThreadFilter } from "./ports/threads.js";
 import { columnInScope } from "./scope-sql.js";
-import type { ThreadCondition, ThreadFilter } from "./storage.js";
 import { type IndexedRoot, termIn } from "./thread-index.js";
 
 export interface Conjunct {
@@ -34,7 +34,10 @@ export interface ThreadSource {
 }
 
 /** All that must hold for a thread to be found by whoever sees `scope`; the first is that it is not being deleted. */
-export function conjunctsOf(filter: ThreadFilter, scope: Scope): readonly Conjunct[] {
+export function conjunctsOf(
+  filter: ThreadFilter,
+  { scope, wordIndex }: { readonly scope: Scope; readonly wordIndex: WordIndex },
+): readonly Conjunct[] {
   const { status, ids, words, where } = filter;
   return [
     plain(sql<SqlBool>`threads.deleting = 0`),
@@ -43,7 +46,7 @@ export function conjunctsOf(filter: ThreadFilter, scope: Scope): readonly Conjun
     ...containment("values", filter.values),
     ...(status === undefined ? [] : [plain(sql<SqlBool>`threads.status = ${status}`)]),
     ...(ids === undefined ? [] : [plain(isOneOf("threads.thread_id", ids))]),
-    ...(words === undefined || words.length === 0 ? [] : [byWords(words)]),
+    ...(words === undefined || words.length === 0 ? [] : [byWords(wordIndex.query(words))]),
     ...(where === undefined ? [] : parts(where).map(conjunct)),
   ];
 }
@@ -79,16 +82,16 @@ function byTerms(terms: readonly string[]): Conjunct {
   };
 }
 
-function byWords(words: readonly string[]): Conjunct {
-  const match = hasWords(words);
+function byWords(query: string): Conjunct {
+  const found = sql`thread_fts(${query})`;
   return {
     // The index is asked once for all rows: one by one it would go through its list every time.
     holds: sql<SqlBool>`coalesce((select thread_texts.id from thread_texts
-      where thread_texts.thread_id = threads.thread_id) in (select thread_fts.rowid from thread_fts where ${match}), 0)`,
+      where thread_texts.thread_id = threads.thread_id) in (select rowid from ${found}), false)`,
     source: {
       isIn: sql<SqlBool>`threads.thread_id in (select thread_texts.thread_id from thread_texts where thread_texts.id in
-        (select thread_fts.rowid from thread_fts where ${match}))`,
-      rows: (limit) => sql`select 1 from thread_fts where ${match} limit ${limit}`,
+        (select rowid from ${found}))`,
+      rows: (limit) => sql`select 1 from ${found} limit ${limit}`,
       term: null,
     },
     readsStates: false,
@@ -102,8 +105,8 @@ function containment(root: IndexedRoot, filter: JsonObject | undefined): readonl
   const indexed = terms.map((term) => byTerms([termIn(root, term)]));
   if (exact) return indexed;
   if (root === "metadata") return [...indexed, plain(columnContains("threads.metadata", filter))];
-  const holds = sql<SqlBool>`exists (select 1 from thread_values
-    where thread_values.thread_id = threads.thread_id and ${columnContains("thread_values.values", filter)})`;
+  const holds = sql<SqlBool>`exists (select 1 from thread_states
+    where thread_states.thread_id = threads.thread_id and ${columnContains("thread_states.values", filter)})`;
   return [...indexed, { holds, source: null, readsStates: true }];
 }
 
@@ -172,7 +175,7 @@ function holds(condition: ThreadCondition): RawBuilder<SqlBool> {
 }
 
 const METADATA = sql`threads.metadata`;
-const STATE = sql`(select thread_values."values" from thread_values where thread_values.thread_id = threads.thread_id)`;
+const STATE = sql`(select thread_states."values" from thread_states where thread_states.thread_id = threads.thread_id)`;
 
 function every(conditions: readonly RawBuilder<SqlBool>[]): RawBuilder<SqlBool> {
   return conditions.length === 0 ? sql<SqlBool>`true` : sql<SqlBool>`(${sql.join(conditions, sql` and `)})`;

@@ -12,9 +12,10 @@ import { type RawBuilder, type Selectable, type SqlBool, sql } from "kysely";
 import type { Clock } from "../core/clock.js";
 import type { InterruptsByTask } from "../core/model.js";
 import type { CommitGroup } from "./commit-group.js";
-import type { Database, Schema } from "./database.js";
+import { type Database, lockedUnlessHeld, momentAfter, momentOf, type Schema } from "./database.js";
+import type { RunOutcome } from "./ports/runs.js";
+import type { EndedRun, WebhookClaim, WebhookDelivery, WebhookOutbox } from "./ports/webhooks.js";
 import { RUN_COLUMNS, toRun } from "./run-rows.js";
-import type { EndedRun, RunOutcome, WebhookClaim, WebhookDelivery, WebhookOutbox } from "./storage.js";
 
 /** Literals, as in the partial index `outbox_due`. */
 const WAITING: RawBuilder<SqlBool> = sql<SqlBool>`kind = 'webhook' and done_at is null`;
@@ -35,8 +36,8 @@ export async function enqueueWebhook(
   if (url === null) return;
   const thread = await database
     .selectFrom("threads")
-    .leftJoin("thread_values", "thread_values.thread_id", "threads.thread_id")
-    .select(["threads.interrupts", "thread_values.values"])
+    .leftJoin("thread_states", "thread_states.thread_id", "threads.thread_id")
+    .select(["threads.interrupts", "thread_states.values"])
     .where("threads.thread_id", "=", threadId)
     .where("threads.deleting", "=", 0)
     .executeTakeFirst();
@@ -118,7 +119,7 @@ export class SqlWebhookOutbox implements WebhookOutbox {
           continue;
         }
         const row = await take(transaction, due.id, { now, leaseMs });
-        if (row !== undefined) claimed.push(toDelivery(row)); // undefined: another process was first
+        if (row !== undefined) claimed.push(toDelivery(row)); // undefined: somebody wrote it in between
       }
       return claimed;
     });
@@ -158,12 +159,14 @@ export class SqlWebhookOutbox implements WebhookOutbox {
 
   async rebase(): Promise<void> {
     const now = this.clock.now();
-    await this.database
-      .updateTable("outbox")
-      .set({ next_at: now, updated_at: now })
-      .where(WAITING)
-      .where("updated_at", ">", now)
-      .execute();
+    await this.commits.run(async (transaction) => {
+      await transaction
+        .updateTable("outbox")
+        .set({ next_at: now, updated_at: now })
+        .where(WAITING)
+        .where("updated_at", ">", now)
+        .execute();
+    });
   }
 
   private async settle(
@@ -188,16 +191,16 @@ async function longestDue(
   now: number,
   exceptHosts: readonly string[],
 ): Promise<{ readonly id: number; readonly host: string } | undefined> {
-  return database
+  const due = database
     .selectFrom("outbox")
     .select(["id", "host"])
     .where(WAITING)
-    .where("next_at", "<=", now)
+    .where("next_at", "<=", momentOf(database, now))
     .$if(exceptHosts.length > 0, (query) => query.where("host", "not in", exceptHosts))
     .orderBy("next_at")
     .orderBy("id")
-    .limit(1)
-    .executeTakeFirst();
+    .limit(1);
+  return lockedUnlessHeld(due).executeTakeFirst();
 }
 
 type OutboxRow = Pick<Selectable<Schema["outbox"]>, "id" | "url" | "host" | "attempts" | "payload" | "values">;
@@ -207,11 +210,12 @@ async function take(
   id: number,
   { now, leaseMs }: { readonly now: number; readonly leaseMs: number },
 ): Promise<OutboxRow | undefined> {
+  const moment = momentOf(database, now);
   return database
     .updateTable("outbox")
-    .set((eb) => ({ attempts: eb("attempts", "+", 1), next_at: now + leaseMs, updated_at: now }))
+    .set((eb) => ({ attempts: eb("attempts", "+", 1), next_at: momentAfter(moment, leaseMs), updated_at: now }))
     .where("id", "=", id)
-    .where("next_at", "<=", now)
+    .where("next_at", "<=", moment)
     .returning(["id", "url", "host", "attempts", "payload", "values"])
     .executeTakeFirst();
 }

@@ -1,6 +1,7 @@
 /**
  * Lets what must wait before it can be written keep its place: of two that write the same thing, the first that came is
- * the first to be written, however long each takes to get ready.
+ * the first to be written, however long each takes to get ready. Where the database writes in the order in which it is
+ * `asked`, the second waits until the first has asked; else until the first was `written`.
  */
 export interface WriteOrder {
   /**
@@ -14,14 +15,14 @@ export interface WriteOrder {
   ): Promise<T>;
 }
 
-export function createWriteOrder(): WriteOrder {
-  /** By key, what is settled when the newest of those that wait has asked to be written. */
+export function createWriteOrder(until: "asked" | "written" = "asked"): WriteOrder {
+  /** By key, what is settled when those that come next may ask to be written. */
   const last = new Map<string, Promise<void>>();
 
   return {
     run(keys, ready, write) {
       const before = keys.flatMap((key) => last.get(key) ?? []);
-      if (ready === null && before.length === 0) return write(null);
+      if (until === "asked" && ready === null && before.length === 0) return write(null);
       let asked = (): void => {};
       const turn = new Promise<void>((resolve) => {
         asked = resolve;
@@ -31,7 +32,9 @@ export function createWriteOrder(): WriteOrder {
       const wait = async () => {
         try {
           await Promise.all(before); // they never fail
-          return { written: write(await ready) };
+          const written = write(await ready);
+          if (until === "written") await written.catch(() => {}); // its caller hears of it
+          return { written };
         } finally {
           asked();
           for (const key of keys) if (last.get(key) === turn) last.delete(key);

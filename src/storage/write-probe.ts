@@ -6,10 +6,13 @@
  */
 import { sql } from "kysely";
 import type { CommitGroup } from "./commit-group.js";
+import { isPostgres } from "./database.js";
 import { explaining, storageFailure } from "./failure.js";
 import { inTransaction, type SqliteDatabase } from "./sqlite.js";
 
 const INSERT = "INSERT INTO write_probe (payload) VALUES (zeroblob(65536))";
+/** Making room is PostgreSQL's business; that it takes a write at all is what is asked. */
+const INSERT_A_BYTE = "INSERT INTO write_probe (payload) VALUES ('\\x00')";
 const DELETE = "DELETE FROM write_probe";
 
 /** Rejects with a `GatewayError` that says what is wrong. */
@@ -17,7 +20,7 @@ export function createWriteProbe(commits: CommitGroup): () => Promise<void> {
   return async () => {
     try {
       await commits.run(async (transaction) => {
-        await sql.raw(INSERT).execute(transaction);
+        await sql.raw(isPostgres(transaction) ? INSERT_A_BYTE : INSERT).execute(transaction);
         await sql.raw(DELETE).execute(transaction);
       });
     } catch (error) {

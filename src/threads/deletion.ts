@@ -3,7 +3,9 @@
  * go first, then the rows, then what memory still holds.
  */
 import type { StreamBridge } from "../bridge/bridge.js";
-import type { Checkpoints, RunStore, ThreadStore } from "../storage/storage.js";
+import type { Checkpoints } from "../storage/ports/checkpoints.js";
+import type { RunStore } from "../storage/ports/runs.js";
+import type { ThreadStore } from "../storage/ports/threads.js";
 
 export type FinishDeletion = (threadId: string) => Promise<void>;
 
@@ -14,8 +16,8 @@ export function createDeletion(deps: {
   readonly bridge: Pick<StreamBridge, "drop">;
 }): FinishDeletion {
   return async (threadId) => {
-    deps.checkpoints.deleteThread(threadId);
-    deps.checkpoints.sync();
+    await deps.checkpoints.deleteThread(threadId);
+    await deps.checkpoints.sync();
     const runIds = await deps.runs.listIds(threadId);
     await deps.threads.remove(threadId);
     for (const runId of runIds) await deps.bridge.drop(runId); // a finished run's log would be served for a while yet

@@ -4,11 +4,11 @@
  * 1. A thread that matches is told as it is now, whenever it changes; one that was told and matches no more, or is gone, is
  *    taken back. Nothing is told of a thread that never matched.
  * 2. What changes while a reader is slow is told once, as it is in the end.
- * 3. A reader who comes back is told the newest threads again.
+ * 3. A reader who comes back is told the newest threads again; so is one who may have missed changes.
  */
 import type { Clock } from "../core/clock.js";
 import { GatewayError } from "../core/errors.js";
-import type { ThreadChanges, ThreadFilter, ThreadWithValues } from "../storage/storage.js";
+import type { ThreadChanges, ThreadFilter, ThreadWithValues } from "../storage/ports/threads.js";
 import type { ThreadService } from "./threads.js";
 
 export type LiveChange =
@@ -49,11 +49,18 @@ export async function openLiveSearch(
 ): Promise<LiveSearch> {
   const changed = new Set<string>();
   let wake = (): void => {};
-  const forget = changes.on((threadId) => {
-    changed.add(threadId);
-    wake();
-  });
   const known = new Set<string>();
+  let isInDoubt = false;
+  const forget = changes.on(
+    (threadId) => {
+      changed.add(threadId);
+      wake();
+    },
+    () => {
+      isInDoubt = true;
+      wake();
+    },
+  );
 
   function find(wanted: ThreadFilter, count: number) {
     const page = {
@@ -101,6 +108,11 @@ export async function openLiveSearch(
     try {
       yield first;
       while (!signal.aborted) {
+        if (isInDoubt) {
+          isInDoubt = false;
+          for (const threadId of known) changed.add(threadId);
+          for (const { threadId } of (await find(filter, limit)).rows) changed.add(threadId); // 3
+        }
         if (changed.size === 0) {
           await new Promise<void>((resolve) => {
             wake = resolve;

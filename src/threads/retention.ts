@@ -8,7 +8,9 @@
  *    the next start.
  */
 import type { Log } from "../core/log.js";
-import type { Checkpoints, ThreadStore } from "../storage/storage.js";
+import type { Checkpoints } from "../storage/ports/checkpoints.js";
+import type { StoreTransaction } from "../storage/ports/page.js";
+import type { ThreadStore } from "../storage/ports/threads.js";
 import type { FinishDeletion } from "./deletion.js";
 
 export interface RetentionDeps {
@@ -63,7 +65,8 @@ export function createRetention(
     const outgrown = await threads.listOutgrown(size + failed.size);
     let pruned = 0;
     for (const threadId of outgrown.filter((id) => !failed.has(id)).slice(0, size)) {
-      const prune = (): void => checkpoints.pruneToLatest(threadId);
+      const prune = (transaction: StoreTransaction) =>
+        checkpoints.pruneToLatest(threadId, { kind: "transaction", transaction });
       if (await attempt(threadId, () => threads.pruneOutgrown(threadId, prune))) pruned++;
     }
     return pruned;

@@ -12,8 +12,9 @@ import type { Log } from "../core/log.js";
 import type { CheckpointPointer, JsonObject, RunConfig, Thread, ThreadState } from "../core/model.js";
 import { projectionOfState } from "../core/projection.js";
 import type { GraphHost, HistoryPage, HistoryQuery, StateRef, StateUpdate } from "../graphs/host.js";
-import type { Checkpoints, ThreadStore } from "../storage/storage.js";
-import type { WhileReserved } from "./reservation.js";
+import type { Checkpoints } from "../storage/ports/checkpoints.js";
+import type { ThreadStore } from "../storage/ports/threads.js";
+import { reservationLost, type WhileReserved } from "./reservation.js";
 
 export interface ThreadStateService {
   /** A thread that no graph has touched has an empty state without a checkpoint. */
@@ -31,8 +32,13 @@ export interface ThreadStateService {
 }
 
 export interface ThreadStateServices extends PerCaller<ThreadStateService> {
-  /** At start: threads that were being written to when a process died show what was written, and are free again. */
+  /**
+   * At the start of a process that is alone: threads that were being written to when another one died show what was written,
+   * and are free again.
+   */
   finishUpdates(): Promise<void>;
+  /** The thread, which is the caller's alone, shows what was last written to it. Does not throw what its graph throws. */
+  showHead(threadId: string): Promise<void>;
 }
 
 /** What a graph may take at start to show the state of a thread: without an end nothing would be served. */
@@ -72,12 +78,12 @@ export function createThreadStateService(deps: {
   }
 
   async function showHead(threadId: string): Promise<void> {
-    if (!checkpoints.isHeadOutsideRuns(threadId)) return; // nothing was written: the row shows what the last run left
+    if (!(await checkpoints.isHeadOutsideRuns(threadId))) return; // nothing was written: the row shows what the last run left
     const thread = await threads.find(threadId);
     if (thread === undefined) return;
     const head = await readHead(thread);
     if (head === undefined) return;
-    checkpoints.sync(); // durable before the row says so
+    await checkpoints.sync(); // durable before the row says so
     await threads.catchUp(threadId, projectionOfState(head));
   }
 
@@ -112,19 +118,23 @@ export function createThreadStateService(deps: {
         const thread = await requireThread(caller, "threads:update", threadId);
         const ref = await refOf(thread, checkpoint);
         if (ref === undefined) throw badRequest(withoutGraph(thread));
-        return deps.whileReserved(threadId, async () => {
+        return deps.whileReserved(threadId, async (owner) => {
           // LangGraph would begin a new branch at a checkpoint that is not there.
           if (checkpoint?.checkpointId !== undefined) await host.getState(ref, { subgraphs: false });
-          const written = await host.updateState(ref, supersteps).catch(async (error: unknown) => {
-            await showHead(threadId); // a checkpoint may have come before the failure
-            throw error;
-          });
-          checkpoints.sync(); // durable before the row says so, and before the client hears of it
-          await threads.saveProjection(threadId, written.projection);
+          const written = await host
+            .updateState({ ...ref, reservation: owner }, supersteps)
+            .catch(async (error: unknown) => {
+              await showHead(threadId); // a checkpoint may have come before the failure
+              throw error;
+            });
+          await checkpoints.sync(); // durable before the row says so, and before the client hears of it
+          if (!(await threads.saveProjection(threadId, written.projection, { owner }))) throw reservationLost(threadId);
           return written.checkpoint;
         });
       },
     }),
+
+    showHead,
 
     async finishUpdates() {
       for (const { threadId, owner } of await threads.listReserved()) {

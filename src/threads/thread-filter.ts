@@ -9,7 +9,7 @@
 import { invalid } from "../core/errors.js";
 import { isJsonOperator, operandProblem } from "../core/json-operators.js";
 import { type Json, type JsonObject, THREAD_STATUSES } from "../core/model.js";
-import { type MemberOperator, THREAD_FILTER_COLUMNS, type ThreadCondition } from "../storage/storage.js";
+import { type MemberOperator, THREAD_FILTER_COLUMNS, type ThreadCondition } from "../storage/ports/threads.js";
 
 const MAX_DEPTH = 10;
 const MAX_CONDITIONS = 100;

@@ -4,16 +4,11 @@ import { badRequest, conflict, GatewayError, notFound, notImplemented, unsupport
 import { newId } from "../core/ids.js";
 import type { JsonObject, ThreadTtl } from "../core/model.js";
 import type { GraphHost, StateUpdate } from "../graphs/host.js";
-import type {
-  CheckpointSizes,
-  Checkpoints,
-  Page,
-  ThreadFilter,
-  ThreadStore,
-  ThreadWithValues,
-} from "../storage/storage.js";
+import type { CheckpointSizes, Checkpoints } from "../storage/ports/checkpoints.js";
+import type { Page } from "../storage/ports/page.js";
+import type { ThreadFilter, ThreadStore, ThreadWithValues } from "../storage/ports/threads.js";
 import type { FinishDeletion } from "./deletion.js";
-import type { WhileReserved } from "./reservation.js";
+import { type Reservations, reservationLost } from "./reservation.js";
 import type { ThreadStateServices } from "./state.js";
 
 export type TtlRequest = Omit<ThreadTtl, "expiresAt">;
@@ -51,7 +46,7 @@ export interface ThreadService {
 }
 
 export interface ThreadServices extends PerCaller<ThreadService> {
-  /** At start: finishes deletions that a crash interrupted, and removes copies that it left unfinished. */
+  /** At the start of a process that is alone: finishes deletions that a crash interrupted, and removes unfinished copies. */
   finishDeletions(): Promise<void>;
 }
 
@@ -60,12 +55,13 @@ export function createThreadService(deps: {
   readonly checkpoints: Checkpoints;
   readonly host: Pick<GraphHost, "graphs">;
   readonly state: ThreadStateServices;
-  readonly whileReserved: WhileReserved;
+  readonly reservations: Pick<Reservations, "whileReserved" | "whilePrepared">;
   readonly stopRuns: (threadId: string) => Promise<void>;
   readonly finishDeletion: FinishDeletion;
   readonly defaultTtl: TtlRequest | null;
 }): ThreadServices {
-  const { checkpoints, whileReserved, finishDeletion, defaultTtl } = deps;
+  const { checkpoints, finishDeletion, defaultTtl } = deps;
+  const { whileReserved, whilePrepared } = deps.reservations;
   const allThreads = deps.threads;
   const state = deps.state.as(ANYONE); // for threads whose use was authorised
 
@@ -81,27 +77,43 @@ export function createThreadService(deps: {
     await finishDeletion(threadId);
   }
 
-  async function copyTo(threadId: string, source: ThreadWithValues, metadata: JsonObject): Promise<ThreadWithValues> {
+  async function copyTo(
+    threadId: string,
+    source: ThreadWithValues,
+    { metadata, sourceOwner }: { readonly metadata: JsonObject; readonly sourceOwner: string },
+  ): Promise<ThreadWithValues> {
     const next = await nextOfCopy(source);
-    await allThreads.prepare({ threadId, metadata, ttl: defaultTtl });
-    try {
-      checkpoints.copyThread(source.threadId, threadId);
-      checkpoints.sync();
-      const { valuesJson, interrupts } = source;
-      await allThreads.reveal(threadId, source.stateUpdatedAt === null ? null : { valuesJson, interrupts, next });
-    } catch (error) {
-      await finishDeletion(threadId); // half a copy is none
-      throw error;
-    }
+    await whilePrepared({ threadId, metadata, ttl: defaultTtl }, async (owner) => {
+      try {
+        const hold = { kind: "reservation", owner: sourceOwner } as const;
+        await checkpoints.copyThread({ from: source.threadId, to: threadId, preparedBy: owner, hold });
+        await checkpoints.sync();
+        const { valuesJson, interrupts } = source;
+        const shown = source.stateUpdatedAt === null ? null : { valuesJson, interrupts, next };
+        if (!(await allThreads.reveal(threadId, owner, shown))) throw reservationLost(threadId);
+      } catch (error) {
+        await finishDeletion(threadId); // half a copy is none
+        throw error;
+      }
+    });
     return requireIn(allThreads, threadId);
   }
 
+  /** The name of the thread's graph where that keeps its state in a checkpointer of its own. */
+  function ownSaverOf({ metadata }: ThreadWithValues): string | undefined {
+    const graph = deps.host.graphs().find(({ graphId }) => graphId === metadata.graph_id);
+    return graph?.checkpointer === "own" ? graph.graphId : undefined;
+  }
+
   /** A copy shows what its source shows; where its next step is, the state says. */
-  async function nextOfCopy({ threadId }: ThreadWithValues): Promise<readonly string[]> {
+  async function nextOfCopy(source: ThreadWithValues): Promise<readonly string[]> {
+    const { threadId } = source;
+    // Not only by what is there: its saver may have nothing in this process, or since the last start.
+    if (ownSaverOf(source) !== undefined) throw notToCopy();
     const { checkpoint, next } = await state.get(threadId, null, { subgraphs: false });
     const head = checkpoint as JsonObject | null; // a pointer, or nothing
-    if (head !== null && !checkpoints.has(threadId, "", String(head.checkpoint_id))) {
-      throw unsupported("copy", "the graph of this thread keeps its state in a checkpointer of its own");
+    if (head !== null && !(await checkpoints.has(threadId, "", String(head.checkpoint_id)))) {
+      throw notToCopy();
     }
     return next;
   }
@@ -114,7 +126,7 @@ export function createThreadService(deps: {
       return isMarked;
     }
     await requireIn(threads, threadId);
-    await whileReserved(threadId, async () => checkpoints.pruneToLatest(threadId));
+    await whileReserved(threadId, async (owner) => checkpoints.pruneToLatest(threadId, { kind: "reservation", owner }));
     return true;
   }
 
@@ -212,8 +224,8 @@ export function createThreadService(deps: {
         const copied = (async () => {
           const { metadata } = await require(sourceId);
           const { value } = await caller.authorize("threads:create", { thread_id: threadId, metadata });
-          return whileReserved(sourceId, async () =>
-            copyTo(threadId, await requireIn(allThreads, sourceId), value.metadata),
+          return whileReserved(sourceId, async (owner) =>
+            copyTo(threadId, await requireIn(allThreads, sourceId), { metadata: value.metadata, sourceOwner: owner }),
           );
         })();
         return copied.catch((error: unknown) => {
@@ -236,13 +248,16 @@ export function createThreadService(deps: {
       },
 
       async sizes(threadId) {
-        const { metadata } = await require(threadId);
-        const graph = deps.host.graphs().find(({ graphId }) => graphId === metadata.graph_id);
-        if (graph?.checkpointer === "own") {
-          throw notImplemented(`graph ${JSON.stringify(graph.graphId)} keeps its state in a checkpointer of its own`);
+        const graphId = ownSaverOf(await require(threadId));
+        if (graphId !== undefined) {
+          throw notImplemented(`graph ${JSON.stringify(graphId)} keeps its state in a checkpointer of its own`);
         }
         return checkpoints.sizesOf(threadId);
       },
     };
   }
+}
+
+function notToCopy(): GatewayError {
+  return unsupported("copy", "the graph of this thread keeps its state in a checkpointer of its own");
 }

@@ -10,7 +10,7 @@
 import type { Clock } from "../core/clock.js";
 import type { Log } from "../core/log.js";
 import type { Metrics } from "../core/metrics.js";
-import type { WebhookDelivery, WebhookOutbox } from "../storage/storage.js";
+import type { WebhookDelivery, WebhookOutbox } from "../storage/ports/webhooks.js";
 import type { Post, PostResult } from "./post.js";
 import { nextTryAt } from "./retry-plan.js";
 import { signatureHeaders } from "./signature.js";

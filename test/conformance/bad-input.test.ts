@@ -41,6 +41,9 @@ async function everything(): Promise<unknown> {
 
 const CHUNKED = "transfer-encoding: chunked";
 const nested = (depth: number, open: string, close: string): string => `${open.repeat(depth)}1${close.repeat(depth)}`;
+const MANY_KEYS = Object.fromEntries(Array.from({ length: 101 }, (_, n) => [`key ${n}`, n]));
+const MANY_TAGS = Array.from({ length: 129 }, (_, n) => `tag ${n}`);
+const withoutKey = ({ "key 0": _, ...rest }: typeof MANY_KEYS) => rest;
 const runOf = (input: unknown) => ({ assistant_id: "breakpoints", input });
 const SERIALIZED_SET = { lc: 2, type: "constructor", id: ["Set"], method: null, args: [[]] };
 const SERIALIZED_MODEL = { lc: 1, type: "constructor", id: ["langchain", "llms", "openai", "OpenAI"], kwargs: {} };
@@ -147,6 +150,20 @@ describe("refused without an effect", () => {
       "strategy",
     ],
     ["a prune with an id out of grammar", "POST", "/threads/prune", { thread_ids: [THREAD, "/"] }, 422, "thread_ids"],
+
+    ["metadata of more keys than a graph can carry", "POST", threads, { metadata: MANY_KEYS }, 422, "100 keys"],
+    [
+      "metadata that grows beyond them",
+      "PATCH",
+      thread,
+      { metadata: withoutKey(MANY_KEYS) },
+      422,
+      "keys, of at most 100",
+    ],
+    ["the same of an assistant", "PATCH", assistant, { metadata: withoutKey(MANY_KEYS) }, 422, "keys, of at most 100"],
+    ["the same of a run", "POST", `${thread}/runs`, { ...runOf({}), metadata: MANY_KEYS }, 422, "100 keys"],
+    ["of its config", "POST", "/runs/wait", { ...runOf({}), config: { metadata: MANY_KEYS } }, 422, "100 keys"],
+    ["more tags than that", "POST", `${thread}/runs`, { ...runOf({}), config: { tags: MANY_TAGS } }, 422, "tags"],
 
     // ---- state
     ["a broken boolean", "GET", `${thread}/state?subgraphs=maybe`, undefined, 422, "subgraphs"],

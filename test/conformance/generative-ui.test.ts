@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { createContext, runInContext } from "node:vm";
 import type { Client } from "@langchain/langgraph-sdk";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { startTestGateway, type TestGateway } from "../support/gateway.js";
+import { ON_CLUSTER, startTestGateway, type TestGateway } from "../support/gateway.js";
 import { type Send, sender } from "../support/http.js";
 
 const require = createRequire(import.meta.url);
@@ -122,7 +122,7 @@ it.each([
   "/ui/echo/..%2f..%2fpackage.json",
   "/ui/echo/..%5cpackage.json",
   "/ui/echo/%2e%2e%2fpackage.json",
-  "/ui/echo/entrypoint.js%00",
+  ...(ON_CLUSTER ? [] : ["/ui/echo/entrypoint.js%00"]), // nginx answers that itself
   "/ui/echo/entrypoint.js%2f..",
   "/ui/..%2fui%2fecho/entrypoint.js",
   "/ui/%2e%2e/entrypoint.js",
@@ -150,8 +150,8 @@ it("nothing of it is served where it is switched off, or not configured", async 
 });
 
 it.each([
-  ["./test/support/ui/nowhere.tsx", /^ui\.echo: .*nowhere\.tsx cannot be bundled: .*Could not resolve/],
-  ["./README.md", /^ui\.echo: .*README\.md cannot be bundled: .*No loader is configured/],
+  ["./test/support/ui/nowhere.tsx", /^(heddle: )?ui\.echo: .*nowhere\.tsx cannot be bundled: .*Could not resolve/m],
+  ["./README.md", /^(heddle: )?ui\.echo: .*README\.md cannot be bundled: .*No loader is configured/m],
 ])("a gateway does not start with %s", async (path, message) => {
   await expect(startTestGateway({ config: { graphs: GRAPHS, ui: { echo: path } } })).rejects.toThrow(message);
 });

@@ -1,7 +1,7 @@
 /** Double texting: what a second run on a busy thread does. */
 import { randomUUID } from "node:crypto";
 import type { Client } from "@langchain/langgraph-sdk";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { arrivedAt, openGate } from "../support/gates.js";
 import { startTestGateway, type TestGateway } from "../support/gateway.js";
 import { type Send, sender } from "../support/http.js";
@@ -149,7 +149,7 @@ describe("enqueue", () => {
     expect(refused).toMatchObject({ status: 429, body: { code: "too_many_requests" } });
     expect(refused.headers.get("retry-after")).toBe("1");
     openGate(gate);
-    await vi.waitFor(async () => expect((await client.threads.get(threadId)).status).toBe("idle"));
+    await expect.poll(async () => (await client.threads.get(threadId)).status).toBe("idle");
   });
 
   it("keeps other threads free", async () => {

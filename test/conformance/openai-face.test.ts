@@ -3,7 +3,7 @@ import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { BABBLE } from "../support/chat-graphs.js";
 import { arrivedAt, openGate } from "../support/gates.js";
-import { startTestGateway, type TestGateway } from "../support/gateway.js";
+import { NEEDS_CLOCK, ON_CLUSTER, startTestGateway, type TestGateway } from "../support/gateway.js";
 import { hurriedClock } from "../support/hurried-clock.js";
 
 let gateway: TestGateway;
@@ -598,7 +598,7 @@ describe("a reader", () => {
     await gateway.client.threads.delete(threadId);
   });
 
-  it("is kept company while nothing is said, by comments on one line", async () => {
+  it.skipIf(ON_CLUSTER)("is kept company while nothing is said, by comments on one line", NEEDS_CLOCK, async () => {
     const hurried = await startTestGateway({
       clock: hurriedClock,
       config: { graphs: { patient: "./test/support/chat-graphs.ts:patient" } },

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { Client } from "@langchain/langgraph-sdk";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
-import { startCuttingProxy } from "../support/cutting-proxy.js";
+import { startFaultProxy } from "../support/fault-proxy.js";
 import { arrivedAt, openGate } from "../support/gates.js";
 import { startTestGateway, type TestGateway } from "../support/gateway.js";
 import { sender } from "../support/http.js";
@@ -177,7 +177,7 @@ describe("a stop", () => {
   });
 
   it("is survived by the SDK: it reconnects and sees the end", async () => {
-    const proxy = await startCuttingProxy(() => gateway.url);
+    const proxy = await startFaultProxy(() => gateway.url);
     onTestFinished(() => proxy.close());
     const behind = new Client({ apiUrl: proxy.url, callerOptions: { maxRetries: 4 } });
     const [threadId, gate] = [await newThread(), randomUUID()];
@@ -200,7 +200,7 @@ describe("a stop", () => {
     expect(names(parts).filter((name) => name === "metadata")).toHaveLength(2);
     const ids = parts.flatMap(({ id }) => id ?? []);
     expect(new Set(ids).size).toBe(ids.length);
-  }, 20_000);
+  });
 });
 
 describe("after the process died", () => {

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { Client } from "@langchain/langgraph-sdk";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { arrivedAt, openGate } from "../support/gates.js";
-import { startTestGateway, type TestGateway } from "../support/gateway.js";
+import { NEEDS_ONE_MEMORY, ON_CLUSTER, startTestGateway, type TestGateway } from "../support/gateway.js";
 import { type Send, sender } from "../support/http.js";
 import { openSse } from "../support/sse-client.js";
 
@@ -228,7 +228,7 @@ describe("durability", () => {
 });
 
 describe("a graph with a checkpointer of its own", () => {
-  it("keeps its state there, and the thread mirrors it", async () => {
+  it.skipIf(ON_CLUSTER)("keeps its state there, and the thread mirrors it", NEEDS_ONE_MEMORY, async () => {
     const threadId = await newThread();
     await client.runs.wait(threadId, "ownSaver", { input: {} });
     expect(await client.runs.wait(threadId, "ownSaver", { input: {} })).toMatchObject({ steps: ["one", "one"] });

@@ -246,6 +246,7 @@ describe("wait", () => {
       body: JSON.stringify({ assistant_id: "gated", input: { input: 1 }, config: { configurable: { gate } } }),
     });
     const runId = response.headers.get("content-location")?.split("/").at(-1) ?? "";
+    await arrivedAt(gate);
     expect((await client.runs.get(threadId, runId)).status).toBe("running");
     openGate(gate);
     expect(await response.json()).toMatchObject({ steps: ["before", "gate", "after"] });

@@ -1,7 +1,7 @@
 /** What is about the server itself: health, capabilities, metrics, log lines, request ids, what can be switched off. */
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { startTestGateway, type TestGateway } from "../support/gateway.js";
+import { BRIDGE, startTestGateway, type TestGateway } from "../support/gateway.js";
 import { type Send, sender } from "../support/http.js";
 import { startSlowRun } from "../support/slow-run.js";
 
@@ -49,7 +49,9 @@ describe.each(["", "/api"])("under %s/", (base) => {
       langgraph_js_version: expect.stringMatching(/^1\.\d+\.\d+/),
       context: "js",
       event_streaming_protocol: "0.0.13",
+      stream_bridge: { type: BRIDGE, state: "up" },
       flags: expect.objectContaining({ assistants: true, crons: true, langsmith: false, webhooks: true }),
+      replica: { id: expect.stringMatching(/^[0-9a-f-]{36}$/), role: "all", runs: expect.any(Number) },
     });
     const { flags } = body as { flags: Record<string, boolean> };
     const routes: Record<string, [method: string, path: string]> = {

@@ -2,7 +2,8 @@
 
 import { describe, expect, it } from "vitest";
 import type { Json, JsonObject } from "../../src/core/model.js";
-import type { AssistantFilter, PageQuery } from "../../src/storage/storage.js";
+import type { AssistantFilter } from "../../src/storage/ports/assistants.js";
+import type { PageQuery } from "../../src/storage/ports/page.js";
 import { HOSTILE_STRINGS, newAssistant, openSqlStores, type SqlStores } from "../support/sql-stores.js";
 
 type SortColumn = Parameters<SqlStores["assistants"]["search"]>[1]["sortBy"];
@@ -70,14 +71,15 @@ describe("an assistant", () => {
   });
 
   it("goes with all its versions", async () => {
-    const { assistants, connection } = await openSqlStores();
+    const stores = await openSqlStores();
+    const { assistants } = stores;
     await assistants.create(draft);
     await assistants.patch("a1", { name: "B" });
     expect(await assistants.remove("a1")).toBe(true);
     expect(await assistants.remove("a1")).toBe(false);
     expect(await assistants.get("a1")).toBeUndefined();
     expect(await assistants.versions("a1", { limit: 10, offset: 0, maxBytes: 1e9 })).toBeUndefined();
-    expect(connection.prepare("SELECT count(*) FROM assistant_versions").pluck().get()).toBe(0);
+    expect(await stores.column("SELECT count(*) FROM assistant_versions")).toEqual([0]);
   });
 });
 

@@ -62,7 +62,7 @@ describe("a snapshot", () => {
         await copyDatabase(connection, join(copies, name), (done) => {
           if (name === "checkpoints.db") progress.push(done);
           writer.connection.exec("UPDATE threads SET updated_at = updated_at + 1");
-          writer.checkpoints.copyThread("small", `copy ${++writes}`);
+          writer.checkpoints.copyThread({ from: "small", to: `copy ${++writes}` });
         });
         requireSound(join(copies, name));
       }

@@ -1,7 +1,8 @@
 /** What `SqlCronStore` and `RunStore.fire` promise to the crons of the HTTP API and to whoever fires them (S5). */
 import { describe, expect, it } from "vitest";
 import type { JsonObject, User } from "../../src/core/model.js";
-import type { CronFilter, CronTick, NewCron, PageQuery } from "../../src/storage/storage.js";
+import type { CronFilter, CronTick, NewCron } from "../../src/storage/ports/crons.js";
+import type { PageQuery } from "../../src/storage/ports/page.js";
 import {
   admission,
   claim,
@@ -14,6 +15,7 @@ import {
   outcome,
   type SqlStores,
 } from "../support/sql-stores.js";
+import { onSqlite } from "../support/test-database.js";
 
 type SortColumn = Parameters<SqlStores["crons"]["search"]>[1]["sortBy"];
 
@@ -40,8 +42,8 @@ async function idsOf({ crons }: SqlStores, filter: CronFilter, page: Partial<Pag
   return found.rows.map(({ cronId }) => cronId);
 }
 
-function rows({ connection }: SqlStores, table: string): unknown[] {
-  return connection.prepare(`SELECT * FROM ${table}`).all();
+function rows(stores: SqlStores, table: string): Promise<unknown[]> {
+  return stores.rows(`SELECT * FROM ${table}`);
 }
 
 describe("a cron", () => {
@@ -106,7 +108,7 @@ describe("a cron", () => {
     await assistants.remove("a2");
     expect(await idsOf(stores, {})).toEqual(["c1", "c4"]);
     await assistants.remove("a1");
-    expect([rows(stores, "crons"), rows(stores, "cron_ticks")]).toEqual([[], []]);
+    expect([await rows(stores, "crons"), await rows(stores, "cron_ticks")]).toEqual([[], []]);
   });
 
   it("is deleted once", async () => {
@@ -216,17 +218,23 @@ describe("what is due", () => {
     const stores = await openStores();
     const { crons } = stores;
     expect([await crons.nextDueAt(), await crons.listDue(100, null, 10)]).toEqual([undefined, []]);
-    const dueTimes: Record<string, number | null> = { d: 20, a: 20, c: 10, later: 101, never: null };
+    const now = stores.clock.now();
+    const dueTimes: Record<string, number | null> = { d: 20, a: 20, c: 10, later: now + 1, never: null };
     for (const [cronId, nextRunAt] of Object.entries(dueTimes)) await create(stores, { cronId, nextRunAt });
     expect(await crons.nextDueAt()).toBe(10);
-    const first = await crons.listDue(100, null, 2);
+    const first = await crons.listDue(now, null, 2);
     expect(first).toEqual([
       { cronId: "c", nextRunAt: 10 },
       { cronId: "a", nextRunAt: 20 },
     ]);
-    expect(await crons.listDue(100, first[1] ?? null, 2)).toEqual([{ cronId: "d", nextRunAt: 20 }]);
+    expect(await crons.listDue(now, first[1] ?? null, 2)).toEqual([{ cronId: "d", nextRunAt: 20 }]);
+  });
+
+  onSqlite("is found without a walk", async () => {
+    const stores = await openStores();
+    const { crons } = stores;
     const statements = await stores.statementsOf(async () => {
-      await crons.listDue(100, first[0] ?? null, 3);
+      await crons.listDue(100, { cronId: "c", nextRunAt: 10 }, 3);
       await crons.nextDueAt();
     });
     for (const statement of statements) expect(stores.plan(statement)).toContain("crons_due");
@@ -242,7 +250,7 @@ describe("a tick", () => {
     const created = await create(stores, { nextRunAt: 1_000 });
     expect(await fire(stores, tick, "r1")).toMatchObject({ kind: "admitted", run: { runId: "r1", status: "pending" } });
     expect(await stores.crons.get("c1")).toEqual({ ...created, nextRunAt: tick.nextRunAt });
-    expect(rows(stores, "cron_ticks")).toEqual([{ cron_id: "c1", tick_at: 1_000, run_id: "r1" }]);
+    expect(await rows(stores, "cron_ticks")).toEqual([{ cron_id: "c1", tick_at: 1_000, run_id: "r1" }]);
     expect((await stores.runs.get("t1", "r1"))?.status).toBe("pending");
   });
 
@@ -263,7 +271,7 @@ describe("a tick", () => {
     });
     await expect(refused).rejects.toThrow("full");
     expect(await stores.crons.get("c1")).toEqual(created);
-    expect([rows(stores, "cron_ticks"), rows(stores, "runs")]).toEqual([[], []]);
+    expect([await rows(stores, "cron_ticks"), await rows(stores, "runs")]).toEqual([[], []]);
     expect(await fire(stores, tick, "r2")).toMatchObject({ kind: "admitted" });
   });
 
@@ -286,13 +294,13 @@ describe("a tick", () => {
     expect(await fire(stores, tick, "r1")).toBeUndefined();
     expect(await stores.crons.pass(tick, { disable: true })).toBe(false);
     expect(await stores.crons.get("c1")).toEqual(created);
-    expect([rows(stores, "cron_ticks"), rows(stores, "runs")]).toEqual([[], []]);
+    expect([await rows(stores, "cron_ticks"), await rows(stores, "runs")]).toEqual([[], []]);
   });
 
   it("of a cron that was deleted fires nothing", async () => {
     const stores = await openStores();
     expect(await fire(stores, tick, "r1")).toBeUndefined();
-    expect(rows(stores, "runs")).toEqual([]);
+    expect(await rows(stores, "runs")).toEqual([]);
   });
 
   it("can be passed over, with its cron or without", async () => {
@@ -303,7 +311,7 @@ describe("a tick", () => {
     const next = { ...tick, dueAt: 1_000 + MINUTE_MS, at: 1_000 + MINUTE_MS, nextRunAt: null };
     expect(await stores.crons.pass(next, { disable: true })).toBe(true);
     expect(await stores.crons.get("c1")).toEqual({ ...created, enabled: false, nextRunAt: null });
-    expect(rows(stores, "cron_ticks")).toMatchObject([{ run_id: null }, { run_id: null }]);
+    expect(await rows(stores, "cron_ticks")).toMatchObject([{ run_id: null }, { run_id: null }]);
   });
 
   it("is remembered for a week, and longer than its run", async () => {
@@ -312,12 +320,12 @@ describe("a tick", () => {
     await fire(stores, tick, "r1");
     await stores.runs.finish(leaseOf(await claim(stores)), outcome());
     await stores.runs.remove("t1", "r1");
-    expect(rows(stores, "cron_ticks")).toHaveLength(1);
+    expect(await rows(stores, "cron_ticks")).toHaveLength(1);
     const week = 7 * 24 * 60 * MINUTE_MS;
     const later = (dueAt: number, at: number): CronTick => ({ cronId: "c1", dueAt, at, nextRunAt: at + MINUTE_MS });
     await fire(stores, later(1_000 + MINUTE_MS, 1_000 + week), "r2");
-    expect(rows(stores, "cron_ticks")).toHaveLength(2);
+    expect(await rows(stores, "cron_ticks")).toHaveLength(2);
     await fire(stores, later(1_000 + week + MINUTE_MS, 1_000 + week + MINUTE_MS), "r3");
-    expect(rows(stores, "cron_ticks")).toMatchObject([{ run_id: "r2" }, { run_id: "r3" }]);
+    expect(await rows(stores, "cron_ticks")).toMatchObject([{ run_id: "r2" }, { run_id: "r3" }]);
   });
 });

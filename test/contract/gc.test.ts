@@ -1,12 +1,16 @@
-/** What `heddle gc` tells and takes, in a folder that a gateway has and in one that none has. */
+/** What `heddle gc` tells and takes: in a folder that a gateway has, in one that none has, and on PostgreSQL. */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import pg from "pg";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { systemClock } from "../../src/core/clock.js";
 import { silentLog } from "../../src/core/log.js";
 import { collectGarbage, lookForGarbage } from "../../src/maintenance/gc.js";
+import { migrateData } from "../../src/maintenance/migrate-data.js";
 import { fileSpace } from "../../src/storage/file-space.js";
 import { lockDataFolder } from "../../src/storage/sqlite.js";
 import { openFolder, temporaryFolder, threadsIn } from "../support/data-folder.js";
+import { makeDatabase, POSTGRES_MISSING } from "../support/postgres-server.js";
 import { admission } from "../support/sql-stores.js";
 
 const HOUR_MS = 3_600_000;
@@ -34,9 +38,15 @@ async function usedFolder(): Promise<string> {
   return dataDir;
 }
 
-async function printed(work: typeof collectGarbage, dataDir: string): Promise<string[]> {
+/** `url`: of a PostgreSQL that the configuration names. */
+async function printed(work: typeof collectGarbage, dataDir: string, url: string | null = null): Promise<string[]> {
   const lines: string[] = [];
-  const config = { dataDir, runLedger: { retentionDays: 3, maxBytesPerRun: 1e6 } };
+  const config = {
+    dataDir,
+    runLedger: { retentionDays: 3, maxBytesPerRun: 1e6 },
+    database: { url },
+    checkpointer: { url: null },
+  };
   await work({ config, log: silentLog, print: (line) => void lines.push(line) });
   return lines;
 }
@@ -131,5 +141,68 @@ describe("collecting", () => {
     } finally {
       unlock();
     }
+  });
+});
+
+describe.skipIf(POSTGRES_MISSING !== undefined)("on PostgreSQL", () => {
+  /** What `usedFolder` holds, and that folder. */
+  async function usedServer() {
+    const dataDir = await usedFolder();
+    const url = await makeDatabase();
+    const database = { type: "postgres", url, poolSize: 2, timeoutSeconds: 15, migrate: true } as const;
+    const deps = { config: { dataDir, database }, clock: systemClock, log: silentLog };
+    await migrateData({ ...deps, print: () => {}, report: () => {} });
+    const client = new pg.Client({ connectionString: url });
+    client.on("error", () => {}); // the database is dropped when the file is done
+    await client.connect();
+    onTestFinished(() => client.end());
+    const idsIn = async (table: string) => {
+      const { rows } = await client.query<{ id: string }>(`SELECT DISTINCT thread_id AS id FROM ${table} ORDER BY 1`);
+      return rows.map(({ id }) => id);
+    };
+    const threads = async () => ({ rows: await idsIn("threads"), states: await idsIn("state_checkpoints") });
+    return { dataDir, url, client, threads };
+  }
+
+  it("it tells what each thread takes and what would go, as in the folder, and changes nothing", async () => {
+    const { dataDir, url, threads } = await usedServer();
+    const before = await threads();
+    const lines = await printed(lookForGarbage, dataDir, url);
+    const inFolder = await printed(lookForGarbage, dataDir);
+
+    const fates = (of: readonly string[]) => Object.entries(tableOf(of)).map(([thread, { fate }]) => [thread, fate]);
+    expect(fates(lines).toSorted()).toEqual(fates(inFolder).toSorted());
+    expect(tableOf(lines).over?.bytes).toBeGreaterThan(3_000_000);
+    expect(lines.slice(-2)).toEqual(inFolder.slice(-2));
+    expect(await threads()).toEqual(before);
+  });
+
+  it("it takes what has expired, leaves alone what replicas may have under way, and does not touch the folder", async () => {
+    const { dataDir, url, client, threads } = await usedServer();
+    const lines = await printed(collectGarbage, dataDir, url);
+
+    expect(lines).toContain("deleted: 1 threads; pruned: 1 threads");
+    expect(lines).toContainEqual(expect.stringMatching(/^deleted: 1 expired items, 0 .*, 1 idempotency keys, 0 /));
+    expect(await threads()).toEqual(both("half deleted", "in use", "longer", "outgrown", "stays"));
+    const { rows } = await client.query(
+      "SELECT expires_at > heddle_now() AS renewed FROM threads WHERE thread_id = 'outgrown'",
+    );
+    expect(rows).toEqual([{ renewed: true }]);
+    const left = await client.query("SELECT 1 FROM state_checkpoints WHERE thread_id = 'outgrown'");
+    expect(left.rowCount).toBe(1);
+    expect(threadsIn(dataDir).rows).toContain("over");
+    expect(await printed(collectGarbage, dataDir, url)).toContain("deleted: 0 threads; pruned: 0 threads");
+  });
+
+  it("it makes no migrations, and says who does", async () => {
+    const url = await makeDatabase();
+    for (const work of [lookForGarbage, collectGarbage]) {
+      await expect(printed(work, temporaryFolder(), url)).rejects.toThrow("run heddle migrate first");
+    }
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    const { rows } = await client.query("SELECT tablename FROM pg_tables WHERE schemaname = 'public'");
+    await client.end();
+    expect(rows).toEqual([]);
   });
 });

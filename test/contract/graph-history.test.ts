@@ -8,7 +8,7 @@ import { createBlame } from "../../src/graphs/blame.js";
 import { createInlineHost } from "../../src/graphs/inline-host.js";
 import { GraphRegistry } from "../../src/graphs/registry.js";
 import { openCheckpoints } from "../../src/storage/checkpoints.js";
-import type { Checkpoints } from "../../src/storage/storage.js";
+import type { Checkpoints } from "../../src/storage/ports/checkpoints.js";
 
 const State = Annotation.Root({ text: Annotation<string>() });
 const graph = new StateGraph(State)

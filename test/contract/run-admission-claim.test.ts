@@ -1,6 +1,6 @@
 /** A run that can start at once is claimed in the transaction that admits it, by the same rules as any claim. */
 import { beforeEach, describe, expect, it } from "vitest";
-import { admission, LEASE_MS, leaseOf, openSqlStores, type SqlStores } from "../support/sql-stores.js";
+import { admission, LEASE_MS, leaseOf, openSqlStores, reservation, type SqlStores } from "../support/sql-stores.js";
 
 const CLAIM = { workerId: "w1", leaseMs: LEASE_MS };
 
@@ -34,7 +34,7 @@ describe("claiming at admission", () => {
 
   it("leaves a run pending while its thread is reserved", async () => {
     await stores.threads.create({ threadId: "t1", metadata: {}, ttl: null });
-    await stores.threads.reserve("t1", "update");
+    await stores.threads.reserve("t1", reservation("update"));
     expect(await admit("r1")).toMatchObject({ status: "pending" });
     await stores.threads.release("t1", "update");
     expect(await stores.runs.claim("w1", LEASE_MS)).toMatchObject({ runId: "r1", fence: 1 });

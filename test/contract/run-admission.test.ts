@@ -3,7 +3,8 @@
 import { describe, expect, it, onTestFinished } from "vitest";
 import { conflict } from "../../src/core/errors.js";
 import { silentLog } from "../../src/core/log.js";
-import { startKeySweeper } from "../../src/storage/idempotency-keys.js";
+import { KEY_SWEEP } from "../../src/storage/idempotency-keys.js";
+import { startAgeSweeper } from "../../src/storage/sweeper.js";
 import { settle } from "../support/run-kit.js";
 import { admission, HOSTILE_STRINGS, newRun, newThread, openSqlStores, PAYLOAD } from "../support/sql-stores.js";
 
@@ -22,12 +23,13 @@ const rejectWhenBusy = (runId: string) =>
 
 describe("admission", () => {
   it("admits exactly one of 300 concurrent runs that reject a busy thread", async () => {
-    const { runs, connection } = await openSqlStores();
+    const stores = await openSqlStores();
+    const { runs } = stores;
     const answers = await Promise.allSettled(
       Array.from({ length: 300 }, (_, index) => runs.admit(rejectWhenBusy(`r${index}`))),
     );
     expect(answers.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
-    expect(connection.prepare("SELECT count(*) FROM runs").pluck().get()).toBe(1);
+    expect(await stores.column("SELECT count(*) FROM runs")).toEqual([1]);
   });
 
   it("stores the run whole and shows it on its thread", async () => {
@@ -62,7 +64,8 @@ describe("admission", () => {
   });
 
   it("writes nothing when it is refused, not even the thread that it would have made", async () => {
-    const { runs, threads, connection } = await openSqlStores();
+    const stores = await openSqlStores();
+    const { runs, threads } = stores;
     const refused = runs.admit(
       admission(
         { runId: "r1" },
@@ -76,7 +79,7 @@ describe("admission", () => {
     await expect(refused).rejects.toThrow("no");
     expect(await threads.get("t1")).toBeUndefined();
     for (const table of ["threads", "thread_terms", "runs", "idempotency_keys"]) {
-      expect(connection.prepare(`SELECT count(*) FROM ${table}`).pluck().get()).toBe(0);
+      expect(await stores.column(`SELECT count(*) FROM ${table}`)).toEqual([0]);
     }
   });
 
@@ -155,12 +158,13 @@ describe("an idempotency key", () => {
     admission({ runId }, { idempotency: { owner: "", key: "k", requestHash } });
 
   it("makes one run, however often it is sent", async () => {
-    const { runs, connection } = await openSqlStores();
+    const stores = await openSqlStores();
+    const { runs } = stores;
     const answers = await Promise.all(["r1", "r2", "r3"].map((runId) => runs.admit(keyed(runId))));
     const kinds = answers.map(({ kind }) => kind).sort();
     expect(kinds).toEqual(["admitted", "repeated", "repeated"]);
     expect(new Set(answers.map(({ run }) => run.runId)).size).toBe(1);
-    expect(connection.prepare("SELECT count(*) FROM runs").pluck().get()).toBe(1);
+    expect(await stores.column("SELECT count(*) FROM runs")).toEqual([1]);
   });
 
   it("answers with the run even when the thread would now refuse", async () => {
@@ -184,16 +188,17 @@ describe("an idempotency key", () => {
   });
 
   it("outlives its thread, and goes after a day although nobody sends another", async () => {
-    const { runs, threads, connection, commits, clock } = await openSqlStores();
-    const sweeper = startKeySweeper({ commits, clock, log: silentLog });
+    const stores = await openSqlStores();
+    const { runs, threads, commits, clock } = stores;
+    const sweeper = startAgeSweeper({ commits, clock, log: silentLog }, KEY_SWEEP);
     onTestFinished(() => sweeper.stop());
-    const keys = () => connection.prepare("SELECT key FROM idempotency_keys").pluck().all();
+    const keys = () => stores.column("SELECT key FROM idempotency_keys");
     await runs.admit(keyed("r1"));
     await threads.remove("t1");
     await expect(runs.admit(keyed("r2"))).rejects.toMatchObject({ code: "conflict" });
     clock.advance(23 * HOUR_MS);
     await settle();
-    expect(keys()).toEqual(["k"]);
+    expect(await keys()).toEqual(["k"]);
     clock.advance(HOUR_MS);
     await expect.poll(keys).toEqual([]);
   });
@@ -205,5 +210,16 @@ describe("an idempotency key", () => {
     expect((await runs.admit(keyed("r2"))).kind).toBe("repeated");
     clock.advance(1);
     expect((await runs.admit(keyed("r2"))).kind).toBe("admitted");
+    expect(await runs.admit(keyed("r3"))).toMatchObject({ kind: "repeated", run: { runId: "r2" } });
+  });
+
+  it("leaves those of others alone, also when they are over", async () => {
+    const stores = await openSqlStores();
+    const { runs, clock } = stores;
+    await runs.admit(admission({ runId: "r1" }, { idempotency: { owner: "ada", key: "a", requestHash: "h" } }));
+    await runs.admit(admission({ runId: "r2" }, { idempotency: { owner: "", key: "b", requestHash: "h" } }));
+    clock.advance(25 * HOUR_MS);
+    await runs.admit(keyed("r3"));
+    expect(await stores.column("SELECT key FROM idempotency_keys ORDER BY key")).toEqual(["a", "b", "k"]);
   });
 });

@@ -1,6 +1,7 @@
 /** The numbers that a thread gives to the claims of its runs: the order of what its runs say. */
 import { beforeEach, describe, expect, it } from "vitest";
 import type { Run } from "../../src/core/model.js";
+import { isUniqueViolation } from "../../src/storage/database.js";
 import {
   admission,
   admitAndClaim,
@@ -10,8 +11,10 @@ import {
   newThread,
   openSqlStores,
   outcome,
+  reservation,
   type SqlStores,
 } from "../support/sql-stores.js";
+import { onPostgres, onSqlite } from "../support/test-database.js";
 
 let stores: SqlStores;
 beforeEach(async () => {
@@ -40,8 +43,8 @@ function numberOf({ firstClaim, fence }: Run): number {
   return firstClaim + fence - 1;
 }
 
-function claimsOf(threadId: string): unknown {
-  return stores.connection.prepare("SELECT claims FROM threads WHERE thread_id = ?").pluck().get(threadId);
+async function claimsOf(threadId: string): Promise<unknown> {
+  return (await stores.column("SELECT claims FROM threads WHERE thread_id = ?", threadId))[0];
 }
 
 describe("claims of a thread", () => {
@@ -58,7 +61,7 @@ describe("claims of a thread", () => {
       ["r3", 3],
     ]);
     expect(await stores.runs.get("t1", "r3")).toEqual(third);
-    expect(claimsOf("t1")).toBe(3);
+    expect(await claimsOf("t1")).toBe(3);
   });
 
   it("are numbered as they start, not as they were admitted", async () => {
@@ -94,17 +97,17 @@ describe("claims of a thread", () => {
     expect(await runs.claim("w2", LEASE_MS)).toBeUndefined();
     const refused = { kind: "refuse", error: new Error("no") } as const;
     await expect(runs.admit(admission({ runId: "r2" }, { claim: CLAIM, decide: () => refused }))).rejects.toThrow("no");
-    expect(claimsOf("t1")).toBe(1);
+    expect(await claimsOf("t1")).toBe(1);
   });
 });
 
 describe("a number is never given twice", () => {
   it("also after a rollback", async () => {
     await finish(await admitClaimed("r1"));
-    const before = stores.dumpThread("t1");
+    const before = await stores.dumpThread("t1");
     await rollBack(await admitClaimed("r2"));
-    expect(stores.dumpThread("t1")).toBe(before);
-    expect(claimsOf("t1")).toBe(2);
+    expect(await stores.dumpThread("t1")).toBe(before);
+    expect(await claimsOf("t1")).toBe(2);
     expect(await admitClaimed("r3")).toMatchObject({ firstClaim: 3 });
   });
 
@@ -125,8 +128,8 @@ describe("a number is never given twice", () => {
   it("whoever writes it", async () => {
     await finish(await admitClaimed("r1"));
     await finish(await admitClaimed("r2"));
-    const force = () => stores.connection.prepare("UPDATE runs SET first_claim = 1 WHERE run_id = 'r2'").run();
-    expect(force).toThrow(/UNIQUE constraint failed/);
+    const force = stores.rows("UPDATE runs SET first_claim = 1 WHERE run_id = 'r2'");
+    await expect(force).rejects.toSatisfy(isUniqueViolation);
   });
 });
 
@@ -176,7 +179,7 @@ describe("a run that is claimed again goes on right behind itself", () => {
     const { runs, clock } = stores;
     await runs.admit(admission({ runId: "r1", runAfter: clock.now() }));
     const first = await claim(stores);
-    stores.connection.prepare("UPDATE runs SET run_after = run_after + 500").run(); // as after setting the clock back
+    await stores.rows("UPDATE runs SET run_after = run_after + 500"); // as after setting the clock back
     await runs.admit(admission({ runId: "r2", runAfter: clock.now() }));
     await runs.release(leaseOf(first));
     expect(await runs.claim("w1", LEASE_MS)).toBeUndefined();
@@ -210,13 +213,13 @@ describe("the runs of a thread that have started", () => {
   it("are none while nothing has started", async () => {
     const { runs, threads } = stores;
     await threads.create(newThread());
-    await threads.reserve("t1", "x");
+    await threads.reserve("t1", reservation("x"));
     await runs.admit(admission({ runId: "r1" }));
     expect(await runs.newestStarted("t1")).toBeUndefined();
     expect(await runs.nextStarted("t1", 0)).toBeUndefined();
   });
 
-  it("are found, and numbered, without reading the others", async () => {
+  onSqlite("are found, and numbered, without reading the others", async () => {
     const { runs, plan, statementsOf } = stores;
     const found = await statementsOf(async () => {
       await runs.nextStarted("t1", 0);
@@ -233,3 +236,43 @@ describe("the runs of a thread that have started", () => {
     expect(plans).not.toMatch(/TEMP B-TREE/);
   });
 });
+
+/** Triggers note how many rows and entries of indexes an update of runs has read by the time that it has found its row. */
+const COUNTING = `create table looked_at (n bigint);
+  create function looks() returns bigint language sql as $$
+    select sum(pg_stat_get_xact_tuples_returned(oid) + pg_stat_get_xact_tuples_fetched(oid)) from pg_class
+      where oid in ('runs'::regclass, 'threads'::regclass)
+      or oid in (select indexrelid from pg_index where indrelid in ('runs'::regclass, 'threads'::regclass)) $$;
+  create function note_looks() returns trigger language plpgsql as $$ begin
+    insert into looked_at values (case tg_level when 'ROW' then looks() else -looks() end);
+    return new;
+  end $$;
+  create trigger a_begins before update on runs for each statement execute function note_looks();
+  create trigger a_finds before update on runs for each row execute function note_looks()`;
+const COUNTED = `drop trigger a_begins on runs; drop trigger a_finds on runs; drop function note_looks; drop function looks;
+  drop table looked_at`;
+
+for (const known of [0, 3, 300]) {
+  onPostgres(`a claim looks at few of the runs that are due, when statistics know of ${known} of 300`, async () => {
+    const admit = (of: string) =>
+      Promise.all(
+        Array.from({ length: 300 }, (_, id) =>
+          stores.runs.admit(admission({ runId: `${of} ${id}`, threadId: `t${id}` })),
+        ),
+      );
+    await admit("earlier");
+    await stores.execute(`set heddle.now = '0';
+      update runs set status = 'success' where seq > (select min(seq) + ${known - 1} from runs)`);
+    await stores.execute("vacuum analyze runs, threads");
+    if (known < 300) await admit("later");
+    await stores.execute(COUNTING);
+    try {
+      expect(await claim(stores)).toMatchObject({ status: "running" });
+      const [looks] = await stores.column("select sum(n) from looked_at");
+      expect(Number(looks)).toBeGreaterThan(0);
+      expect(Number(looks)).toBeLessThan(30);
+    } finally {
+      await stores.execute(COUNTED);
+    }
+  });
+}

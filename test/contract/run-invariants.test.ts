@@ -3,8 +3,17 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type CancelAction, isInFlight, type Run } from "../../src/core/model.js";
-import type { BriefRun } from "../../src/storage/storage.js";
-import { admission, createSqlStores, LEASE_MS, leaseOf, outcome, type SqlStores } from "../support/sql-stores.js";
+import type { BriefRun } from "../../src/storage/ports/runs.js";
+import {
+  admission,
+  createSqlStores,
+  LEASE_MS,
+  leaseOf,
+  outcome,
+  reservation,
+  type SqlStores,
+} from "../support/sql-stores.js";
+import { ON_POSTGRES } from "../support/test-database.js";
 
 describe("any sequence of admissions, claims, ends, cancels and crashes", () => {
   type Step =
@@ -49,7 +58,7 @@ describe("any sequence of admissions, claims, ends, cancels and crashes", () => 
           await stores.close();
         }
       }),
-      { numRuns: 150 },
+      { numRuns: ON_POSTGRES ? 20 : 150 },
     );
   }, 60_000);
 
@@ -97,7 +106,7 @@ describe("any sequence of admissions, claims, ends, cancels and crashes", () => 
       }
       case "reserve": {
         const busy = inFlight.some((run) => run.threadId === next.thread);
-        const answer = await threads.reserve(next.thread, "x");
+        const answer = await threads.reserve(next.thread, reservation("x"));
         if (busy) expect(answer).not.toBe("reserved");
         return;
       }
@@ -121,17 +130,15 @@ describe("any sequence of admissions, claims, ends, cancels and crashes", () => 
     expect(before.some((other) => other.threadId === run.threadId && other.status === "running")).toBe(false);
   }
 
-  async function checkInvariants({ runs, threads, connection }: SqlStores): Promise<void> {
+  async function checkInvariants({ runs, threads, column }: SqlStores): Promise<void> {
     for (const threadId of ["t1", "t2"]) {
       const found = await threads.get(threadId);
       const all = (await runs.list(threadId, { limit: 100, offset: 0, maxBytes: 1e9, withPayload: true })).rows;
       const running = all.filter((run) => run.status === "running");
       expect(running.length).toBeLessThanOrEqual(1);
-      const claims = connection.prepare("SELECT claims FROM threads WHERE thread_id = ?").pluck().get(threadId) ?? 0;
-      const audited = connection.prepare(
-        "SELECT count(*) FROM run_audit WHERE thread_id = ? AND new_status = 'running'",
-      );
-      expect(claims).toBe(audited.pluck().get(threadId));
+      const [claims = 0] = await column("SELECT claims FROM threads WHERE thread_id = ?", threadId);
+      const audited = "SELECT count(*) FROM run_audit WHERE thread_id = ? AND new_status = 'running'";
+      expect([claims]).toEqual(await column(audited, threadId));
       for (const { firstClaim, fence } of running) expect((firstClaim ?? 0) + fence - 1).toBe(claims);
       if (found !== undefined) expect(found.status === "busy").toBe(all.some((run) => isInFlight(run.status)));
     }

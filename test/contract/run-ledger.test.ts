@@ -1,6 +1,6 @@
 /** What `SqlRunLedger` promises to those who write down what runs say, and to those who read it. */
 import { describe, expect, it } from "vitest";
-import type { LedgerSegment } from "../../src/storage/storage.js";
+import type { LedgerSegment } from "../../src/storage/ports/ledger.js";
 import {
   admission,
   admitAndClaim,
@@ -11,6 +11,7 @@ import {
   outcome,
   type SqlStores,
 } from "../support/sql-stores.js";
+import { onSqlite } from "../support/test-database.js";
 
 /** A segment of claim 1; its text tells its name. */
 function segment(firstSeq: number, lastSeq: number, more: Partial<LedgerSegment> = {}): LedgerSegment {
@@ -21,11 +22,9 @@ async function append(stores: SqlStores, runId: string, ...segments: LedgerSegme
   await stores.ledger.append(segments.map((each) => ({ ...each, runId })));
 }
 
-function rows({ connection }: SqlStores, runId = "r1") {
-  return connection
-    .prepare("SELECT segment, events FROM run_events WHERE run_id = ? ORDER BY fence, last_seq")
-    .raw()
-    .all(runId);
+async function rows(stores: SqlStores, runId = "r1") {
+  const text = "SELECT segment, events FROM run_events WHERE run_id = ? ORDER BY fence, last_seq";
+  return (await stores.rows(text, runId)).map((row) => Object.values(row));
 }
 
 async function withRun(): Promise<SqlStores> {
@@ -44,12 +43,12 @@ describe("append", () => {
       { ...segment(4, 9), runId: "r1" },
     ]);
     await append(stores, "r1", segment(1, 2, { fence: 2 }));
-    expect(rows(stores)).toEqual([
+    expect(await rows(stores)).toEqual([
       [1, "1..3"],
       [2, "4..9"],
       [3, "1..2"],
     ]);
-    expect(rows(stores, "r2")).toEqual([[1, "1..1"]]);
+    expect(await rows(stores, "r2")).toEqual([[1, "1..1"]]);
   });
 
   it("keeps any text as it is", async () => {
@@ -64,7 +63,7 @@ describe("append", () => {
     await append(stores, "r1", segment(1, 3), segment(1, 2, { fence: 2, events: "newer" }));
     await append(stores, "r1", segment(4, 9));
     await append(stores, "r1", segment(2, 5, { fence: 2 })); // begins within what is there
-    expect(rows(stores)).toEqual([
+    expect(await rows(stores)).toEqual([
       [1, "1..3"],
       [2, "newer"],
     ]);
@@ -76,7 +75,7 @@ describe("append", () => {
       { ...segment(1, 3), runId: "gone" },
       { ...segment(1, 3), runId: "r1" },
     ]);
-    expect(stores.connection.prepare("SELECT run_id FROM run_events").pluck().all()).toEqual(["r1"]);
+    expect(await stores.column("SELECT run_id FROM run_events")).toEqual(["r1"]);
   });
 });
 
@@ -103,7 +102,7 @@ describe("reading", () => {
     expect([await stores.ledger.newest("r2"), await stores.ledger.end("r2")]).toEqual([undefined, undefined]);
   });
 
-  it("looks nothing up but the segment", async () => {
+  onSqlite("looks nothing up but the segment", async () => {
     const stores = await withRun();
     const statements = await stores.statementsOf(async () => {
       await stores.ledger.find("r1", { fence: 1, seq: 1 });
@@ -122,14 +121,14 @@ describe("replace", () => {
     const stores = await withRun();
     await append(stores, "r1", segment(1, 3), segment(4, 9), segment(10, 11), segment(12, 12));
     expect(await stores.ledger.replace("r1", [2, 3], [segment(4, 11, { events: "merged" })])).toBe(true);
-    expect(rows(stores)).toEqual([
+    expect(await rows(stores)).toEqual([
       [1, "1..3"],
       [2, "merged"],
       [4, "12..12"],
     ]);
     await append(stores, "r1", segment(13, 13));
     expect(await stores.ledger.replace("r1", [1, 2, 4, 5], [segment(1, 12), segment(13, 13)])).toBe(true);
-    expect(rows(stores)).toEqual([
+    expect(await rows(stores)).toEqual([
       [1, "1..12"],
       [2, "13..13"],
     ]);
@@ -139,11 +138,11 @@ describe("replace", () => {
     const stores = await withRun();
     await append(stores, "r1", segment(1, 3), segment(4, 9));
     expect(await stores.ledger.replace("r1", [1, 2, 3], [segment(1, 10)])).toBe(false);
-    expect(rows(stores)).toHaveLength(2);
+    expect(await rows(stores)).toHaveLength(2);
     await stores.runs.finish(leaseOf(await current(stores)), outcome());
     await stores.runs.remove("t1", "r1");
     expect(await stores.ledger.replace("r1", [1, 2], [segment(1, 9)])).toBe(false);
-    expect(rows(stores)).toEqual([]);
+    expect(await rows(stores)).toEqual([]);
   });
 
   it("refuses more segments than it replaces", async () => {
@@ -159,17 +158,16 @@ describe("trim", () => {
     const segments = [1, 2, 3, 4].map((seq) => segment(seq, seq, { events }));
     await append(stores, "r1", ...segments);
     await stores.ledger.trim("r1", 400);
-    expect(rows(stores)).toHaveLength(4);
+    expect(await rows(stores)).toHaveLength(4);
     await stores.ledger.trim("r1", 399);
     expect((await stores.ledger.find("r1", { fence: 0, seq: 0 }))?.number).toBe(2);
     await stores.ledger.trim("r1", 10);
-    expect(rows(stores)).toEqual([[4, events]]);
+    expect(await rows(stores)).toEqual([[4, events]]);
   });
 });
 
 describe("what goes", () => {
-  const TABLES = "SELECT count(*) FROM run_events";
-  const count = ({ connection }: SqlStores) => connection.prepare(TABLES).pluck().get();
+  const count = async (stores: SqlStores) => (await stores.column("SELECT count(*) FROM run_events"))[0];
 
   it("goes with its run, with a rollback and with the thread", async () => {
     for (const way of ["remove", "rollback", "thread"] as const) {
@@ -184,9 +182,9 @@ describe("what goes", () => {
         if (way === "remove") await stores.runs.remove("t1", "r1");
         else await stores.threads.remove("t1");
       }
-      expect([way, count(stores)]).toEqual([way, 0]);
+      expect([way, await count(stores)]).toEqual([way, 0]);
       await append(stores, "r1", segment(4, 5)); // late
-      expect([way, count(stores)]).toEqual([way, 0]);
+      expect([way, await count(stores)]).toEqual([way, 0]);
     }
   });
 
@@ -204,12 +202,12 @@ describe("what goes", () => {
     const time = clock.now() - 500;
     await append(stores, "touched", segment(3, 3));
     expect(await ledger.expire(time, 1)).toBe(1);
-    expect(rows(stores, "old")).toEqual([[2, "2..2"]]);
+    expect(await rows(stores, "old")).toEqual([[2, "2..2"]]);
     expect(await ledger.expire(time, 10)).toBe(1);
     expect(await ledger.expire(time, 10)).toBe(0);
-    expect([rows(stores, "old").length, rows(stores, "touched").length, rows(stores, "running").length]).toEqual([
-      0, 3, 2,
-    ]);
+    expect(await Promise.all(["old", "touched", "running"].map(async (id) => (await rows(stores, id)).length))).toEqual(
+      [0, 3, 2],
+    );
     expect(await ledger.expire(clock.now(), 10)).toBe(3);
   });
 });

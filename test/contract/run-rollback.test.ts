@@ -11,6 +11,7 @@ import {
   openSqlStores,
   outcome,
   projection,
+  reservation,
   type SqlStores,
 } from "../support/sql-stores.js";
 
@@ -38,9 +39,9 @@ describe("a rollback", () => {
     const stores = await openSqlStores();
     const dump = await settledThread(stores);
     const run = await admitAndClaim(stores, "r1");
-    expect(stores.dumpThread("t1")).not.toBe(dump);
+    expect(await stores.dumpThread("t1")).not.toBe(dump);
     await rollBack(stores, run);
-    expect(stores.dumpThread("t1")).toBe(dump);
+    expect(await stores.dumpThread("t1")).toBe(dump);
     expect(await stores.runs.get("t1", "r1")).toBeUndefined();
   });
 
@@ -49,7 +50,7 @@ describe("a rollback", () => {
     const dump = await settledThread(stores);
     await stores.runs.admit(admission({ runId: "r1" }));
     await stores.runs.requestCancel("t1", "r1", "rollback");
-    expect(stores.dumpThread("t1")).toBe(dump);
+    expect(await stores.dumpThread("t1")).toBe(dump);
   });
 
   it("keeps what a later run wrote whose row was deleted", async () => {
@@ -59,10 +60,10 @@ describe("a rollback", () => {
     const run = await admitAndClaim(stores, "r1");
     await runs.finish(leaseOf(run), outcome());
     clock.advance(1_000);
-    const dump = stores.dumpThread("t1");
+    const dump = await stores.dumpThread("t1");
     expect(await runs.remove("t1", "r1")).toBe(true);
     await runs.requestCancel("t1", "delayed", "rollback");
-    expect(stores.dumpThread("t1")).toBe(dump.replace('"busy"', '"idle"'));
+    expect(await stores.dumpThread("t1")).toBe(dump.replace('"busy"', '"idle"'));
     expect((await threads.get("t1"))?.metadata).toMatchObject({ graph_id: "g1" });
   });
 
@@ -78,7 +79,7 @@ describe("a rollback", () => {
       stores.clock.advance(10);
     }
     for (const runId of order) await stores.runs.requestCancel("t1", runId, "rollback");
-    expect(stores.dumpThread("t1")).toBe(dump);
+    expect(await stores.dumpThread("t1")).toBe(dump);
   });
 
   it("by a run that replaces others leaves what that run alone would have left", async () => {
@@ -92,9 +93,9 @@ describe("a rollback", () => {
     await alone.runs.admit(admission({ runId: "r3", assistantId: "a3" }));
     await rollBack(replacing, run);
     alone.clock.advance(7);
-    expect(replacing.dumpThread("t1")).toBe(alone.dumpThread("t1"));
+    expect(await replacing.dumpThread("t1")).toBe(await alone.dumpThread("t1"));
     for (const stores of [replacing, alone]) await stores.runs.finish(leaseOf(await claim(stores)), outcome());
-    expect(replacing.dumpThread("t1")).toBe(alone.dumpThread("t1"));
+    expect(await replacing.dumpThread("t1")).toBe(await alone.dumpThread("t1"));
   });
 
   it("keeps what others changed meanwhile", async () => {
@@ -119,10 +120,10 @@ describe("a rollback", () => {
     await runs.admit(admission({ runId: "delayed", runAfter: clock.now() + HOUR_MS }));
     clock.advance(10);
     await runs.finish(leaseOf(await admitAndClaim(stores, "r2")), outcome());
-    const dump = stores.dumpThread("t1");
+    const dump = await stores.dumpThread("t1");
     await runs.requestCancel("t1", "delayed", "rollback");
     expect(await threads.get("t1")).toMatchObject({ metadata: { graph_id: "g1", assistant_id: "a1" }, status: "idle" });
-    expect(stores.dumpThread("t1")).toBe(dump.replace('"status":"busy"', '"status":"idle"'));
+    expect(await stores.dumpThread("t1")).toBe(dump.replace('"status":"busy"', '"status":"idle"'));
   });
 
   it("that has begun survives a crash: the run neither runs nor ends any other way, and its thread is taken", async () => {
@@ -134,12 +135,12 @@ describe("a rollback", () => {
     expect(await runs.recoverOrphans()).toEqual([]);
     expect(await runs.finish(leaseOf(run), outcome())).toBe(false);
     expect(await runs.release(leaseOf(run))).toBe(false);
-    expect(await threads.reserve("t1", "x")).toBe("busy");
+    expect(await threads.reserve("t1", reservation("x"))).toBe("busy");
     const [found, ...others] = await runs.listRollingBack();
     expect([found?.runId, others]).toEqual(["r1", []]);
     await runs.removeRolledBack(run);
     await runs.removeRolledBack(run); // the sweep may repeat itself
-    expect(stores.dumpThread("t1")).toBe(dump);
+    expect(await stores.dumpThread("t1")).toBe(dump);
     expect(await runs.listRollingBack()).toEqual([]);
   });
 

@@ -1,7 +1,7 @@
 /** Threads whose ttl is over: who takes them, and who never does. */
 import { describe, expect, it, vi } from "vitest";
 import { notFound } from "../../src/core/errors.js";
-import type { NewThread } from "../../src/storage/storage.js";
+import type { NewThread } from "../../src/storage/ports/threads.js";
 import {
   admission,
   admitAndClaim,
@@ -11,8 +11,10 @@ import {
   openSqlStores,
   outcome,
   projection,
+  reservation,
   type SqlStores,
 } from "../support/sql-stores.js";
+import { onSqlite } from "../support/test-database.js";
 
 const MINUTE_MS = 60_000;
 const DELETE = { strategy: "delete", ttlMinutes: 10 } as const;
@@ -68,7 +70,7 @@ describe("marking expired threads for deletion", () => {
     );
     await runs.admit(admission({ runId: "r2", threadId: "waiting" }));
     await runs.admit(admission({ runId: "r3", threadId: "delayed", runAfter: clock.now() + 1_000 * MINUTE_MS }));
-    await threads.reserve("reserved", "me");
+    await threads.reserve("reserved", reservation("me"));
     clock.advance(MINUTE_MS);
 
     expect(await threads.markExpired(10)).toEqual(["idle"]);
@@ -96,14 +98,32 @@ describe("marking expired threads for deletion", () => {
     await create(stores, "second", DELETE);
     stores.clock.advance(10 * MINUTE_MS);
 
-    const marked = stores.threads.markExpired(1);
-    await Promise.all([marked, expect(stores.runs.admit(onThread)).rejects.toMatchObject({ code: "not_found" })]);
-    const admitted = stores.runs.admit(admission({ runId: "r2", threadId: "second" }));
-    const late = stores.threads.markExpired(1);
-
-    await admitted;
-    expect([await marked, await late]).toEqual([["first"], []]);
+    expect(await stores.threads.markExpired(1)).toEqual(["first"]);
+    await expect(stores.runs.admit(onThread)).rejects.toMatchObject({ code: "not_found" });
+    await stores.runs.admit(admission({ runId: "r2", threadId: "second" }));
+    expect(await stores.threads.markExpired(1)).toEqual([]);
     expect(await stores.threads.get("second")).toMatchObject({ status: "busy" });
+  });
+
+  it("and a run at the same moment: one of them has the thread, and the other is told", async () => {
+    const stores = await openSqlStores();
+    const ids = Array.from({ length: 20 }, (_, n) => `t${n}`);
+    for (const threadId of ids) await create(stores, threadId, DELETE);
+    stores.clock.advance(10 * MINUTE_MS);
+
+    const [marked, ...admitted] = await Promise.all([
+      stores.threads.markExpired(20),
+      ...ids.map((threadId) =>
+        stores.runs.admit(admission({ runId: `run of ${threadId}`, threadId })).then(
+          ({ run }) => [run.threadId],
+          (error) => {
+            expect(error).toMatchObject({ code: "conflict" });
+            return [];
+          },
+        ),
+      ),
+    ]);
+    expect([...marked, ...admitted.flat()].toSorted()).toEqual(ids.toSorted());
   });
 
   it("is refused for a thread in use, whoever asks, and lets no run in once it is done", async () => {
@@ -121,16 +141,16 @@ describe("marking expired threads for deletion", () => {
     const stores = await openSqlStores();
     for (const threadId of ["over", "unused", "stays"])
       await create(stores, threadId, threadId === "over" ? DELETE : null);
-    stores.connection.exec(`INSERT INTO assistants VALUES ('a1', 1, 0, 0);
+    await stores.execute(`INSERT INTO assistants VALUES ('a1', 1, 0, 0);
       INSERT INTO crons (cron_id, assistant_id, thread_id, schedule, enabled, payload, metadata, created_at, updated_at)
         SELECT 'cron of ' || thread_id, 'a1', thread_id, '* * * * *', 1, '{}', '{}', 0, 0 FROM threads`);
     stores.clock.advance(10 * MINUTE_MS);
     await stores.threads.markExpired(10);
     await stores.threads.markUnoccupied("unused");
-    expect(stores.connection.prepare("SELECT cron_id FROM crons").pluck().all()).toEqual(["cron of stays"]);
+    expect(await stores.column("SELECT cron_id FROM crons")).toEqual(["cron of stays"]);
   });
 
-  it("costs what has expired, not what there is", async () => {
+  onSqlite("costs what has expired, not what there is", async () => {
     const stores = await openSqlStores();
     const statements = await stores.statementsOf(async () => {
       await stores.threads.markExpired(10);
@@ -180,13 +200,13 @@ describe("pruning threads to their latest state", () => {
     const stores = await openSqlStores();
     await create(stores, "t1", KEEP);
     stores.clock.advance(10 * MINUTE_MS);
-    const before = stores.dumpThread("t1");
+    const before = await stores.dumpThread("t1");
     const fail = (): void => {
       throw new Error("the disk is full");
     };
 
     await expect(stores.threads.pruneOutgrown("t1", fail)).rejects.toThrow("the disk is full");
-    expect(stores.dumpThread("t1")).toBe(before);
+    expect(await stores.dumpThread("t1")).toBe(before);
   });
 });
 
@@ -242,6 +262,6 @@ describe("the time of a thread", () => {
     const stores = await openSqlStores();
     await create(stores, "t1", null);
     await stores.runs.admit(admission({ runId: "r1" }));
-    expect(stores.connection.prepare("SELECT expires_at FROM threads").pluck().all()).toEqual([null]);
+    expect(await stores.column("SELECT expires_at FROM threads")).toEqual([null]);
   });
 });

@@ -3,12 +3,14 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { JsonObject } from "../../src/core/model.js";
 import { MIGRATIONS } from "../../src/storage/migrations.js";
-import type { PageQuery, ThreadFilter } from "../../src/storage/storage.js";
+import type { PageQuery } from "../../src/storage/ports/page.js";
+import type { ThreadFilter } from "../../src/storage/ports/threads.js";
 import { parseThreadFilter } from "../../src/threads/thread-filter.js";
 import {
   admitAndClaim,
   createSqlStores,
   HOSTILE_STRINGS,
+  insertThreads,
   leaseOf,
   newThread,
   openSqlStores,
@@ -16,6 +18,7 @@ import {
   projection,
   type SqlStores,
 } from "../support/sql-stores.js";
+import { ON_POSTGRES, onSqlite } from "../support/test-database.js";
 
 type SortBy = PageQuery<Parameters<SqlStores["threads"]["search"]>[1]["sortBy"]>["sortBy"];
 const order = (sortBy: SortBy = "thread_id", sortOrder: "asc" | "desc" = "asc") => ({
@@ -159,13 +162,13 @@ describe("a filter", () => {
     try {
       await fc.assert(
         fc.asyncProperty(fc.array(thread, { maxLength: 5 }), filter, async (all, asked) => {
-          stores.connection.exec("DELETE FROM threads");
+          await stores.rows("DELETE FROM threads");
           for (const [index, { metadata, values }] of all.entries())
             await put(stores, `t${index}`, metadata as JsonObject, values);
           const expected = all.flatMap((each, index) => (meets(each as Document, asked) ? [`t${index}`] : []));
           expect(await find(stores, where(asked))).toEqual(expected);
         }),
-        { numRuns: 200 },
+        { numRuns: ON_POSTGRES ? 40 : 200 },
       );
     } finally {
       await stores.close();
@@ -288,21 +291,17 @@ describe("words", () => {
     expect(await find(stores, { words: ["new"] })).toEqual([]);
     await stores.threads.remove("title");
     expect(await find(stores, { words: ["holidays"] })).toEqual([]);
-    expect(
-      stores.connection.prepare("INSERT INTO thread_fts(thread_fts) VALUES('integrity-check')").run(),
-    ).toBeDefined();
+    if (!ON_POSTGRES) await stores.rows("INSERT INTO thread_fts(thread_fts) VALUES('integrity-check')"); // throws
   });
 
   it("change with the end of a run, and are taken back with it where that fails", async () => {
     const stores = await openSqlStores();
     const run = await admitAndClaim(stores, "r1");
-    stores.connection.exec(
-      "CREATE TRIGGER refuse BEFORE INSERT ON thread_texts BEGIN SELECT RAISE(ABORT, 'disk'); END",
-    );
+    const allow = await stores.refuse("INSERT", "thread_texts");
     const ended = outcome({ projection: projection({ valuesJson: JSON.stringify(say("said at the end")) }) });
     await expect(stores.runs.finish(leaseOf(run), ended)).rejects.toThrow("disk");
     expect(await stores.threads.get("t1")).toMatchObject({ status: "busy", valuesJson: null });
-    stores.connection.exec("DROP TRIGGER refuse");
+    await allow();
     expect(await stores.runs.finish(leaseOf(run), ended)).toBe(true);
     expect(await find(stores, { words: ["said"] })).toEqual(["t1"]);
   });
@@ -333,19 +332,13 @@ describe("a filter by the state", () => {
 
   it("reads no state where terms decide, and refuses to read too many where they do not", async () => {
     const stores = await openSqlStores();
-    const { connection, threads } = stores;
-    connection.transaction(() => {
-      const thread =
-        connection.prepare(`INSERT INTO threads (thread_id, created_at, updated_at, metadata, config, status,
-        interrupts, next) VALUES (?, ?, ?, '{}', '{}', 'idle', '{}', '[]')`);
-      const values = connection.prepare("INSERT INTO thread_values VALUES (?, 'not json: reading it would fail')");
-      const term = connection.prepare("INSERT INTO thread_terms (thread_id, term) VALUES (?, ?)");
-      for (let n = 0; n < 5_001; n++) {
-        thread.run(`t${n}`, n, n);
-        values.run(`t${n}`);
-        term.run(`t${n}`, `values."stage"="s${n % 100}"`);
-      }
-    })();
+    const { threads } = stores;
+    await insertThreads(stores, 5_001);
+    await stores.rows(
+      "INSERT INTO thread_values (thread_id, \"values\") SELECT thread_id, 'not json: reading it would fail' FROM threads",
+    );
+    await stores.rows(`INSERT INTO thread_terms (thread_id, term)
+      SELECT thread_id, 'values."stage"="s' || (created_at % 100) || '"' FROM threads`);
     expect(await threads.count({ values: { stage: "s0" } })).toBe(51);
     expect(await threads.count(where({ "values.stage": { $in: ["s0", "s2"] } }))).toBe(101);
     for (const filter of [
@@ -404,7 +397,7 @@ describe("pages by cursor", () => {
     expect(seen).toEqual(all);
   });
 
-  it("cost the same wherever they are, and never sort or count", async () => {
+  onSqlite("cost the same wherever they are, and never sort or count", async () => {
     const stores = await openSqlStores();
     for (let n = 0; n < 5; n++) await put(stores, `t${n}`, { team: "blue" });
     const after = { value: stores.clock.now(), threadId: "t3" };
@@ -426,16 +419,8 @@ describe("a search among many", () => {
   /** More threads with the term than are few. */
   async function many() {
     const stores = await openSqlStores();
-    stores.connection.transaction(() => {
-      const thread =
-        stores.connection.prepare(`INSERT INTO threads (thread_id, created_at, updated_at, metadata, config, status,
-        interrupts, next) VALUES (?, ?, ?, '{}', '{}', 'idle', '{}', '[]')`);
-      const term = stores.connection.prepare("INSERT INTO thread_terms (thread_id, term) VALUES (?, ?)");
-      for (let n = 0; n < 1_500; n++) {
-        thread.run(`t${n}`, n, n);
-        term.run(`t${n}`, '"team"="blue"');
-      }
-    })();
+    await insertThreads(stores, 1_500);
+    await stores.rows(`INSERT INTO thread_terms (thread_id, term) SELECT thread_id, '"team"="blue"' FROM threads`);
     await put(stores, "mine", { team: "blue", user: "me" });
     return stores;
   }
@@ -451,14 +436,14 @@ describe("a search among many", () => {
     return stores.plan(statements.find((sql) => sql.includes("order by")) ?? "");
   };
 
-  it("that have the term walks them in order, and asks each for the term", async () => {
+  onSqlite("that have the term walks them in order, and asks each for the term", async () => {
     const plan = await planOf(await many(), { team: "blue" });
     expect(plan).toContain("SCAN threads USING INDEX threads_updated_at");
     expect(plan).toMatch(/SEARCH thread_terms USING COVERING INDEX \S+ \(term=\? AND thread_id=\?\)/);
     expect(plan).not.toContain("TEMP B-TREE");
   });
 
-  it("of which few have the term starts from those", async () => {
+  onSqlite("of which few have the term starts from those", async () => {
     const plan = await planOf(await many(), { team: "blue", user: "me" });
     expect(plan).toMatch(/SEARCH threads USING INDEX \S+ \(thread_id=\?\)/);
     expect(plan).not.toContain("SCAN");
@@ -470,7 +455,7 @@ describe("a search among many", () => {
       expect(await stores.threads.count({ metadata: { team: "blue" } })).toBe(1_501);
       expect(await stores.threads.count({})).toBe(1_501);
     });
-    for (const statement of statements) expect(stores.plan(statement)).not.toMatch(/SCAN threads$/m);
+    if (!ON_POSTGRES) for (const statement of statements) expect(stores.plan(statement)).not.toMatch(/SCAN threads$/m);
     await stores.threads.markDeleting("t7");
     expect(await stores.threads.count({ metadata: { team: "blue" } })).toBe(1_500);
     expect(await stores.threads.count({})).toBe(1_500);
@@ -496,19 +481,19 @@ it("shows nobody what is out of their sight, whatever is asked for", async () =>
   expect(await find(seen, where({ "metadata.owner": "bob" }))).toEqual([]);
 });
 
-it("a thread that is deleted leaves no word, neither in the index nor in its pages", async () => {
+onSqlite("a thread that is deleted leaves no word, neither in the index nor in its pages", async () => {
   const { connection, ...stores } = await openSqlStores();
   for (let index = 0; index < 100; index++) {
     await put({ connection, ...stores }, `t${index}`, { title: `Secret${index}` }, { messages: [] });
   }
   for (let index = 0; index < 100; index++) await stores.threads.remove(`t${index}`);
   connection.exec("CREATE VIRTUAL TABLE temp.words USING fts5vocab('main', 'thread_fts', 'row')");
-  expect(connection.prepare("SELECT count(*) FROM temp.words").pluck().get()).toBe(0);
+  expect(await stores.column("SELECT count(*) FROM temp.words")).toEqual([0]);
   const pages = connection.prepare("SELECT block FROM thread_fts_data").pluck().all() as Buffer[];
   expect(pages.filter((page) => page.includes("secret"))).toEqual([]);
 });
 
-it("threads that were there before the index are in it", async () => {
+onSqlite("threads that were there before the index are in it", async () => {
   const stores = await openSqlStores();
   await put(stores, "t1", { title: "Travel" }, { stage: "draft", messages: [{ type: "ai", content: "Goodbye" }] });
   const { connection, database } = stores;

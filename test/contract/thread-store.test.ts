@@ -2,7 +2,8 @@
 
 import { describe, expect, it } from "vitest";
 import type { JsonObject } from "../../src/core/model.js";
-import type { PageQuery, ThreadFilter } from "../../src/storage/storage.js";
+import type { PageQuery } from "../../src/storage/ports/page.js";
+import type { ThreadFilter } from "../../src/storage/ports/threads.js";
 import {
   admission,
   admitAndClaim,
@@ -12,8 +13,10 @@ import {
   openSqlStores,
   outcome,
   projection,
+  reservation,
   type SqlStores,
 } from "../support/sql-stores.js";
+import { onSqlite } from "../support/test-database.js";
 
 type SortColumn = Parameters<SqlStores["threads"]["search"]>[1]["sortBy"];
 
@@ -104,30 +107,30 @@ describe("a thread that is being deleted", () => {
     await threads.create(newThread({ metadata: { a: 1 } }));
     await threads.create(newThread({ threadId: "t2" }));
     expect(await threads.markDeleting("t1")).toBe(true);
-    const dump = stores.dumpThread("t1");
+    const dump = await stores.dumpThread("t1");
     expect(await threads.markDeleting("t1")).toBe(false);
     expect(await threads.markDeleting("nope")).toBe(false);
     expect(await threads.get("t1")).toBeUndefined();
     expect(await threads.find("t1")).toBeUndefined();
     expect(await threads.patch("t1", { metadata: { b: 1 } })).toBeUndefined();
-    expect(await threads.reserve("t1", "x")).toBe("missing");
+    expect(await threads.reserve("t1", reservation("x"))).toBe("missing");
     await threads.saveProjection("t1", projection());
     expect(await idsOf(stores, {})).toEqual(["t2"]);
     expect(await idsOf(stores, { ids: ["t1"], metadata: { a: 1 } })).toEqual([]);
     expect(await threads.listDeleting()).toEqual(["t1"]);
-    expect(stores.dumpThread("t1")).toBe(dump);
+    expect(await stores.dumpThread("t1")).toBe(dump);
   });
 
   it("leaves no row behind, and its id is free again", async () => {
     const stores = await openSqlStores();
-    const { threads, runs, connection } = stores;
+    const { threads, runs } = stores;
     await threads.create(newThread({ metadata: { a: 1 } }));
     await runs.finish(leaseOf(await admitAndClaim(stores, "r1")), outcome());
     await runs.admit(admission({ runId: "r2" }));
     await threads.markDeleting("t1");
     await threads.remove("t1");
     for (const table of ["threads", "thread_values", "thread_terms", "runs"]) {
-      expect(connection.prepare(`SELECT count(*) FROM ${table}`).pluck().get()).toBe(0);
+      expect(await stores.column(`SELECT count(*) FROM ${table}`)).toEqual([0]);
     }
     expect(await threads.create(newThread())).toBeDefined();
   });
@@ -138,7 +141,7 @@ describe("a thread that is being deleted", () => {
     await stores.threads.markDeleting("t1");
     await stores.threads.remove("t1");
     expect(await stores.runs.finish(lease, outcome())).toBe(false);
-    expect(stores.dumpThread("t1")).toBe("[[],[],[]]");
+    expect(await stores.dumpThread("t1")).toBe("[[],[],[]]");
   });
 });
 
@@ -146,18 +149,19 @@ describe("a thread that is prepared", () => {
   it("is seen by nobody until it is revealed, and removed by a start that comes before", async () => {
     const stores = await openSqlStores();
     const { threads } = stores;
-    await threads.prepare(newThread({ metadata: { a: 1 } }));
+    await threads.prepare(newThread({ metadata: { a: 1 } }), reservation("copier"));
     expect(await threads.get("t1")).toBeUndefined();
     expect(await idsOf(stores, { metadata: { a: 1 } })).toEqual([]);
     expect(await threads.listDeleting()).toEqual(["t1"]);
-    await threads.reveal("t1", projection({ valuesJson: '{"n":1}', next: ["node"] }));
+    expect(await threads.reveal("t1", "another", null)).toBe(false);
+    expect(await threads.reveal("t1", "copier", projection({ valuesJson: '{"n":1}', next: ["node"] }))).toBe(true);
     expect(await threads.get("t1")).toMatchObject({ status: "interrupted", valuesJson: '{"n":1}' });
     expect(await idsOf(stores, { metadata: { a: 1 } })).toEqual(["t1"]);
     expect(await threads.listDeleting()).toEqual([]);
-    await threads.prepare(newThread({ threadId: "t2" }));
-    await threads.reveal("t2", null);
+    await threads.prepare(newThread({ threadId: "t2" }), reservation("copier"));
+    expect(await threads.reveal("t2", "copier", null)).toBe(true);
     expect(await threads.get("t2")).toMatchObject({ status: "idle", valuesJson: null, stateUpdatedAt: null });
-    await expect(threads.prepare(newThread())).rejects.toThrow("t1 exists already");
+    await expect(threads.prepare(newThread(), reservation("copier"))).rejects.toThrow("t1 exists already");
   });
 });
 
@@ -165,26 +169,28 @@ describe("a reservation", () => {
   it("is refused while a run is in flight, and while somebody else holds it", async () => {
     const stores = await openSqlStores();
     const { threads, runs } = stores;
-    expect(await threads.reserve("t1", "a")).toBe("missing");
+    expect(await threads.reserve("t1", reservation("a"))).toBe("missing");
     await threads.create(newThread());
-    expect(await threads.reserve("t1", "a")).toBe("reserved");
-    expect(await threads.reserve("t1", "b")).toBe("busy");
+    expect(await threads.reserve("t1", reservation("a"))).toBe("reserved");
+    expect(await threads.reserve("t1", reservation("b"))).toBe("busy");
     await threads.release("t1", "b"); // not its to give back
-    expect(await threads.reserve("t1", "b")).toBe("busy");
+    expect(await threads.reserve("t1", reservation("b"))).toBe("busy");
     await threads.release("t1", "a");
     await runs.admit(admission({ runId: "pending" }));
-    expect(await threads.reserve("t1", "b")).toBe("busy");
+    expect(await threads.reserve("t1", reservation("b"))).toBe("busy");
     await runs.requestCancel("t1", "pending", "interrupt");
     const lease = leaseOf(await admitAndClaim(stores, "running"));
-    expect(await threads.reserve("t1", "b")).toBe("busy");
+    expect(await threads.reserve("t1", reservation("b"))).toBe("busy");
     await runs.finish(lease, outcome());
-    expect(await threads.reserve("t1", "b")).toBe("reserved");
+    expect(await threads.reserve("t1", reservation("b"))).toBe("reserved");
   });
 
   it("is won by one of many at a time", async () => {
     const { threads } = await openSqlStores();
     await threads.create(newThread());
-    const answers = await Promise.all(Array.from({ length: 50 }, (_, index) => threads.reserve("t1", `o${index}`)));
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, (_, index) => threads.reserve("t1", reservation(`o${index}`))),
+    );
     expect(answers.filter((answer) => answer === "reserved")).toHaveLength(1);
   });
 });
@@ -197,7 +203,7 @@ describe("a projection that is saved outside of runs", () => {
     await runs.finish(lease, outcome({ status: "error", error: { error: "E", message: "m" } }));
     clock.advance(5);
     const interrupts = { task: [{ id: "i1", value: "ok?" }] };
-    await threads.saveProjection("t1", projection({ interrupts, valuesJson: '{"n":2}' }), "g2");
+    await threads.saveProjection("t1", projection({ interrupts, valuesJson: '{"n":2}' }), { graphId: "g2" });
     expect(await threads.get("t1")).toMatchObject({
       status: "interrupted",
       interrupts,
@@ -218,9 +224,9 @@ describe("a projection that is saved outside of runs", () => {
     const shown = projection({ valuesJson: '{"n":1}' });
     const failed = outcome({ status: "error", error: { error: "E", message: "m" }, projection: shown });
     await runs.finish(leaseOf(await admitAndClaim(stores, "r1")), failed);
-    const before = stores.dumpThread("t1");
+    const before = await stores.dumpThread("t1");
     await threads.catchUp("t1", shown);
-    expect(stores.dumpThread("t1")).toBe(before);
+    expect(await stores.dumpThread("t1")).toBe(before);
     await threads.catchUp("t1", { ...shown, next: ["node"] });
     expect(await threads.get("t1")).toMatchObject({ status: "interrupted", error: null });
     await threads.catchUp("nope", shown);
@@ -230,7 +236,7 @@ describe("a projection that is saved outside of runs", () => {
   it("leaves a thread busy that a run waits for", async () => {
     const { threads, runs } = await openSqlStores();
     await threads.create(newThread());
-    await threads.reserve("t1", "x");
+    await threads.reserve("t1", reservation("x"));
     await runs.admit(admission({ runId: "r1" }));
     await threads.saveProjection("t1", projection());
     expect((await threads.get("t1"))?.status).toBe("busy");
@@ -356,7 +362,7 @@ describe("a search", () => {
     expect(await idsOf(stores, { metadata: { text: `${long}b` } })).toEqual(["b"]);
   });
 
-  it("over 5,000 threads by metadata starts from the index and parses no JSON", async () => {
+  onSqlite("over 5,000 threads by metadata starts from the index and parses no JSON", async () => {
     const stores = await openSqlStores();
     const { threads, connection } = stores;
     connection.transaction(() => {
@@ -393,7 +399,7 @@ describe("a search", () => {
     expect(await threads.count({ metadata: { user: "other" } })).toBe(5_000);
   });
 
-  it("without a filter, by time of creation or change, walks an index instead of sorting", async () => {
+  onSqlite("without a filter, by time of creation or change, walks an index instead of sorting", async () => {
     const stores = await openSqlStores();
     await stores.threads.create(newThread());
     for (const sortBy of ["created_at", "updated_at"] as const) {

@@ -1,6 +1,6 @@
 /** The outbox of webhooks: one row for every end of a run, written with that end; claims that survive whoever holds them. */
 import { describe, expect, it } from "vitest";
-import type { WebhookDelivery } from "../../src/storage/storage.js";
+import type { WebhookDelivery } from "../../src/storage/ports/webhooks.js";
 import { SqlWebhookOutbox } from "../../src/storage/webhook-outbox.js";
 import {
   admission,
@@ -14,6 +14,7 @@ import {
   projection,
   type SqlStores,
 } from "../support/sql-stores.js";
+import { onSqlite } from "../support/test-database.js";
 
 const HOOK = "https://hooks.example/a?token=t";
 const payload = { ...PAYLOAD, webhook: HOOK };
@@ -266,7 +267,7 @@ describe("a claim", () => {
     expect(idsOf(await kit.outbox.claim(SHORT_MS, ROOM))).toEqual(["r1"]);
   });
 
-  it("finds what is due without walking all that waits", async () => {
+  onSqlite("finds what is due without walking all that waits", async () => {
     const kit = await open();
     await end(kit, "r1");
     const statements = await kit.statementsOf(async () => {

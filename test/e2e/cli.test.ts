@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { makeDatabase, POSTGRES_MISSING } from "../support/postgres-server.js";
 import { HEDDLE, type Program, type ProgramEnd, runProgram, startProgram } from "../support/process.js";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -129,6 +130,149 @@ describe("heddle keys", () => {
   it("refuses a start on other machines' addresses only while callers are not known", async () => {
     project({ auth: { api_keys: true }, server: { host: "0.0.0.0" }, log: { level: "warn" } });
     expect(await addressOf(start("serve"))).toMatch(/^http:\/\/0\.0\.0\.0:/);
+  });
+});
+
+/** For what starts the program a dozen times. */
+const MANY_STARTS_MS = 240_000;
+
+describe("heddle migrate", { timeout: MANY_STARTS_MS }, () => {
+  it("makes what a start that must not migrate asks for, and tells before what that is", async () => {
+    project({ database: { migrate: false } });
+    const [refused, flagged] = [await heddle("serve", "--port", "0"), await heddle("migrate", "--dry-run")];
+    expect(refused).toMatchObject({ code: 1, stdout: [] });
+    expect(refused.stderr).toEqual([
+      expect.stringMatching(
+        /^heddle: .*heddle\.db: \d+ migrations are pending \(001-core, .*: run heddle migrate first$/,
+      ),
+    ]);
+    expect(flagged).toMatchObject({ code: 0, stderr: [] });
+    expect(flagged.stdout[0]).toBe("heddle.db: 001-core is pending");
+    expect(flagged.stdout.at(-1)).toBe("nothing was changed");
+
+    const made = await heddle("migrate");
+    expect(made).toMatchObject({ code: 0, stderr: [] });
+    expect(made.stdout.at(-1)).toBe(`${join(folder, ".heddle")} is as this heddle needs it`);
+    expect((await heddle("migrate", "--dry-run")).stdout).toEqual([
+      "heddle.db: nothing is pending",
+      "checkpoints.db: nothing is pending",
+      "nothing was changed",
+    ]);
+    await addressOf(start("serve"));
+    expect(await heddle("migrate")).toMatchObject({ code: 1, stdout: [] }); // a gateway has the folder
+  });
+
+  it("is what --no-migrate leaves the work to", async () => {
+    project({});
+    expect((await heddle("serve", "--port", "0", "--no-migrate")).stderr[0]).toContain("run heddle migrate first");
+    expect((await heddle("migrate")).code).toBe(0);
+    await addressOf(start("serve", ["--no-migrate"]));
+  });
+});
+
+describe("on PostgreSQL", { timeout: MANY_STARTS_MS }, () => {
+  it("heddle migrate, keys, gc and doctor work on the database that the configuration names, and backup refuses it", async (context) => {
+    context.skip(POSTGRES_MISSING !== undefined, POSTGRES_MISSING);
+    const url = await makeDatabase();
+    project({ database: { type: "postgres", url, migrate: false }, auth: { api_keys: true } });
+    const lines = (await heddle("migrate", "--dry-run")).stdout;
+    expect(lines).toContain("threads and runs: 001-core is pending");
+    expect(lines).toContain("checkpoints: checkpoints 001 is pending");
+    expect((await heddle("serve", "--port", "0")).stderr).toEqual([
+      expect.stringMatching(/^heddle: threads and runs: \d+ migrations are pending .*: run heddle migrate first$/),
+    ]);
+    expect((await heddle("doctor")).stdout.filter((line) => line.includes("Run heddle migrate."))).toHaveLength(2);
+
+    const made = await heddle("migrate");
+    expect(made).toMatchObject({ code: 0, stderr: [] });
+    expect(made.stdout.at(-1)).toBe("the database is as this heddle needs it");
+    expect((await heddle("keys", "create", "--identity", "ada")).stdout).toEqual([expect.stringMatching(/^hdl_/)]);
+    expect((await heddle("keys", "list")).stdout).toEqual([expect.stringContaining("ada")]);
+    expect((await heddle("gc", "--dry-run")).stdout).toEqual(
+      expect.arrayContaining(["0 threads, 0 bytes", "nothing was changed"]),
+    );
+    expect(await heddle("backup", "copy")).toMatchObject({
+      code: 1,
+      stderr: [expect.stringMatching(/^heddle: database.type is postgres, .*: use pg_dump and pg_restore/)],
+    });
+    const served = await addressOf(start("serve"));
+    const { code, stdout } = await heddle("doctor", "--url", served);
+    expect(stdout.filter((line) => line.startsWith("problem"))).toEqual([]);
+    expect(code).toBe(0);
+    expect(stdout).toContain("ok       database version: as this heddle needs it");
+    expect(stdout).toContain("ok       bodies: one of 20m arrives whole");
+  });
+
+  it("moves the data of a folder to PostgreSQL, but not from under a gateway", async (context) => {
+    context.skip(POSTGRES_MISSING !== undefined, POSTGRES_MISSING);
+    const move = ["migrate-data", "--from", "sqlite", "--to", "postgres"] as const;
+    project({ log: { level: "warn" } });
+    const gateway = start("serve");
+    const from = await addressOf(gateway);
+    const { thread_id: threadId } = (await (await post(`${from}/threads`, {})).json()) as { thread_id: string };
+    const messages = [{ type: "human", content: "hello" }];
+    await (await post(`${from}/threads/${threadId}/runs/wait`, { assistant_id: "echo", input: { messages } })).text();
+    const stateAt = async (url: string) => (await fetch(`${url}/threads/${threadId}/state`)).json();
+    const state = await stateAt(from);
+    expect(state).toMatchObject({ values: { messages: [{ content: "hello" }, expect.anything()] } });
+    expect((await heddle(...move)).stderr).toEqual([expect.stringContaining("database.type is not postgres")]);
+
+    configure({ database: { type: "postgres", url: await makeDatabase() }, log: { level: "warn" } });
+    expect(await heddle(...move)).toMatchObject({
+      code: 1,
+      stderr: [expect.stringMatching(/^heddle: cannot use the data folder .*: another heddle process is using it$/)],
+    });
+    gateway.kill("SIGTERM");
+    await gateway.ended;
+    const moved = await heddle(...move);
+    expect(moved.code).toBe(0);
+    expect(moved.stdout).toEqual(expect.arrayContaining(["threads: 1 rows", "runs: 1 rows"]));
+    expect((await heddle(...move)).stderr.at(-1)).toMatch(/^heddle: the database is not empty, threads has rows: /);
+    expect(await stateAt(await addressOf(start("serve")))).toEqual(state);
+    expect((await heddle("migrate-data", "--from", "postgres", "--to", "postgres")).stderr[0]).toContain(
+      "Allowed choices are sqlite",
+    );
+  });
+
+  it("heddle says in one line why it cannot use the database, and not its password", async (context) => {
+    context.skip(POSTGRES_MISSING !== undefined, POSTGRES_MISSING);
+    const url = new URL(await makeDatabase());
+    url.pathname = "/heddle_test_nowhere";
+    url.password = "secret";
+    project({ database: { type: "postgres", url: url.href } });
+    expect((await heddle("serve", "--port", "0")).stderr).toEqual([
+      `heddle: cannot use the database postgres://${url.host}/heddle_test_nowhere: database "heddle_test_nowhere" does not exist`,
+    ]);
+  });
+});
+
+describe("heddle doctor", { timeout: MANY_STARTS_MS }, () => {
+  it("is content with a gateway that works, and ends with 1 where there is a problem", async () => {
+    project({ log: { level: "warn" } });
+    const url = await addressOf(start("serve"));
+
+    const content = await heddle("doctor", "--url", url);
+    expect(content).toMatchObject({ code: 0, stderr: [] });
+    expect(content.stdout.at(-1)).toMatch(/^\d+ ok, 0 warnings, 0 problems$/);
+    expect(content.stdout).toContain("ok       bodies: one of 20m arrives whole");
+    expect((await heddle("keys", "list")).stdout).toEqual([]); // it leaves nothing
+
+    const troubled = await heddle("doctor", "--url", `${url}/agents`, "--json");
+    expect(troubled).toMatchObject({ code: 1, stderr: [] });
+    const { findings } = JSON.parse(troubled.stdout.join("\n")) as { findings: readonly object[] };
+    expect(findings.at(-1)).toMatchObject({ check: "address", level: "problem", nginx: [expect.any(String)] });
+  });
+
+  it("tells every error of a configuration", async () => {
+    project({ server: { prot: 1 }, log: { level: "loud" } });
+
+    const { code, stdout } = await heddle("doctor");
+
+    expect(code).toBe(1);
+    expect(stdout.filter((line) => line.startsWith("problem"))).toEqual([
+      expect.stringContaining("config.yaml: server.prot: unknown key"),
+      expect.stringContaining("config.yaml: log.level: expected debug"),
+    ]);
   });
 });
 

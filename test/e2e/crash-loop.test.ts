@@ -10,13 +10,12 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { expect, it, onTestFinished } from "vitest";
-import type { Json } from "../../src/core/model.js";
 import { openSqliteReader, type SqliteDatabase } from "../../src/storage/sqlite.js";
-import { stepsOf } from "../support/chaos-graphs.js";
-import { createLoadLog, type LoadLog, runClient, type Target } from "../support/crash-load.js";
+import { createLoadLog, runClient, type Target } from "../support/crash-load.js";
 import { checkHistory, judgedRules } from "../support/history.js";
-import type { ExpectedState, Fault, History } from "../support/history-data.js";
+import type { Fault } from "../support/history-data.js";
 import { dumpFolder } from "../support/history-dump.js";
+import { historyOfLoad, patchesLost } from "../support/load-history.js";
 import { HEDDLE, type Program, startProgram } from "../support/process.js";
 import { createRandom, seedOf } from "../support/random.js";
 import { report, scaled } from "../support/scale.js";
@@ -76,7 +75,7 @@ it("nothing that was acknowledged is lost over kills under load, and every run c
   await gateway.stop();
   gateway.requireSound();
 
-  const history = historyOf(gateway.dataDir, log, faults);
+  const history = historyOfLoad(log, { ...dumpFolder(gateway.dataDir), faults, recoveryMs: RECOVERY_MS });
   expect(judgedRules(history)).toEqual(
     expect.arrayContaining(["R1", "R2", "R3", "R4", "R5", "R6", "R9", "R10", "R11", "R15", "R16", "S1"]),
   );
@@ -179,38 +178,3 @@ function startKilledGateway() {
 }
 
 const IN_FLIGHT = "SELECT count(*) FROM runs WHERE status IN ('pending', 'running')";
-
-function historyOf(dataDir: string, log: LoadLog, faults: readonly Fault[]): History {
-  const { audit, dump } = dumpFolder(dataDir);
-  const threads = new Map(dump.threads.map((thread) => [thread.threadId, thread]));
-  const expected = [...log.calm].flatMap((threadId): ExpectedState[] => {
-    const marks = dump.runs.filter((run) => run.threadId === threadId).map(({ metadata }) => String(metadata.request));
-    return marks.length === 0
-      ? []
-      : [{ threadId, values: { mark: marks.at(-1) ?? "", steps: marks.flatMap(stepsOf) } }];
-  });
-  const approvals = [...log.questions].flatMap(([threadId, question]) => {
-    const { answers = [] } = (threads.get(threadId)?.values ?? {}) as { readonly answers?: readonly Json[] };
-    return answers.map((answer) => ({ threadId, question, answer }));
-  });
-  return {
-    calls: log.calls,
-    audit,
-    dump,
-    readers: log.connections,
-    approvals,
-    expected,
-    faults,
-    recoveryMs: RECOVERY_MS,
-    clock: "system",
-  };
-}
-
-/** Metadata that is older than what was acknowledged, or newer than what anybody asked for. */
-function patchesLost(log: LoadLog, { dump }: History): readonly string[] {
-  const found = new Map(dump?.threads.map(({ threadId, metadata }) => [threadId, Number(metadata.n)]));
-  return [...log.patched].flatMap(([threadId, { acknowledged, asked }]) => {
-    const n = found.get(threadId) ?? -1;
-    return n >= acknowledged && n <= asked ? [] : [`thread ${threadId}: n is ${n}, not in ${acknowledged}..${asked}`];
-  });
-}

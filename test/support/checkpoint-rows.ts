@@ -1,8 +1,7 @@
-/** What is in a checkpoint file, row by row, and small helpers around savers. */
+/** The rows of checkpoints as tests compare them, and small helpers around savers. */
 import type { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
-import { SqliteSaver } from "@langchain/langgraph-checkpoint-sqlite";
 import { hostKit } from "../../src/core/kit.js";
-import type { Checkpoints, RunSaver } from "../../src/storage/storage.js";
+import type { Checkpoints, ClaimedRun, RunSaver, ThreadHold } from "../../src/storage/ports/checkpoints.js";
 import { THREAD } from "./checkpoint-graphs.js";
 
 type Row = Readonly<Record<string, unknown>>;
@@ -13,19 +12,26 @@ export interface Dump {
   readonly writes: readonly Row[];
 }
 
-export function runOf(checkpoints: Checkpoints, runId: string, threadId = "thread"): RunSaver {
-  return checkpoints.forRun({ threadId, runId }, hostKit);
+export function claimOf(runId: string, threadId = "thread"): ClaimedRun {
+  return { threadId, runId, fence: 1 };
 }
 
-/** Every row of every table, in an order that depends on nothing but the rows. */
-export function dump(checkpoints: Checkpoints): Dump {
-  const saver = checkpoints.saver(hostKit);
-  if (!(saver instanceof SqliteSaver)) throw new Error("the saver is no SqliteSaver");
-  const rows = (table: string): readonly Row[] =>
-    (saver.db.prepare(`SELECT * FROM ${table}`).all() as Row[]).sort((a, b) =>
-      JSON.stringify(a) < JSON.stringify(b) ? -1 : 1,
-    );
-  return { checkpoints: rows("checkpoints"), values: rows("channel_values"), writes: rows("writes") };
+/** For checkpoints on one's own. */
+export const NOBODY: ThreadHold = { kind: "reservation", owner: "nobody" };
+
+export function runOf(checkpoints: Checkpoints, runId: string, threadId = "thread"): RunSaver {
+  return checkpoints.forRun(claimOf(runId, threadId), hostKit);
+}
+
+/** Without what one database has besides what all have. */
+export function dumpOf(checkpoints: readonly unknown[], values: readonly unknown[], writes: readonly unknown[]): Dump {
+  return { checkpoints: sorted(checkpoints), values: sorted(values), writes: sorted(writes) };
+}
+
+function sorted(rows: readonly unknown[]): readonly Row[] {
+  return (rows as readonly Row[]) // of a table
+    .map(({ seq, step, source, parents, delta_counters, bytes, ...row }) => (bytes ? { ...row, value: bytes } : row))
+    .sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
 }
 
 /** The `log` channel at the head of the thread. */

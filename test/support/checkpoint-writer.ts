@@ -3,7 +3,10 @@ import { emptyCheckpoint, uuid6 } from "@langchain/langgraph-checkpoint";
 import { hostKit } from "../../src/core/kit.js";
 import { openCheckpoints } from "../../src/storage/checkpoints.js";
 
-const { saver } = openCheckpoints(String(process.argv[2])).forRun({ threadId: "thread", runId: "run" }, hostKit);
+const { saver } = openCheckpoints(String(process.argv[2])).forRun(
+  { threadId: "thread", runId: "run", fence: 1 },
+  hostKit,
+);
 let config: Awaited<ReturnType<typeof saver.put>> = { configurable: { thread_id: "thread" } };
 for (let step = 1; ; step++) {
   const checkpoint = {

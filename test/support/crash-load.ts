@@ -3,7 +3,7 @@
  * `checkHistory` judges.
  *
  * A client uses its threads and items alone and one request after the other, so that what it must find again is certain.
- * After a broken connection it waits for the next gateway.
+ * After a broken connection it waits for the next gateway, and so it does when a proxy says that there is none.
  */
 import { randomUUID } from "node:crypto";
 import type { Json, JsonObject, MultitaskStrategy } from "../../src/core/model.js";
@@ -15,15 +15,19 @@ import { openSse } from "./sse-client.js";
 export interface Target {
   /** Undefined while there is none. */
   readonly url: string | undefined;
-  /** Resolves when one is there that was not there when `gone` was. */
+  /** After a connection broke: resolves when it is worth another, where gateways come and go with a new address each. */
   after(gone: string | undefined): Promise<string>;
+  /** After an answer of 5xx, which tells as little about what was done: resolves when it is worth asking again. */
+  calm?(): Promise<void>;
+  /** How long a client waits for an answer, or follows one stream, before it leaves and asks again; for ever unless given. */
+  readonly patienceMs?: number;
 }
 
 export interface LoadLog {
   readonly calls: Call[];
   readonly connections: Connection[];
-  /** By thread: the `n` of its metadata as last acknowledged, and as last asked for. */
-  readonly patched: Map<string, { acknowledged: number; asked: number }>;
+  /** By thread: the `n` of its metadata as last acknowledged, as last asked for, and which were asked for and never answered. */
+  readonly patched: Map<string, { acknowledged: number; asked: number; readonly unsure: number[] }>;
   /** Threads that nothing but enqueued runs of `work` wrote, which were not deleted. */
   readonly calm: Set<string>;
   /** Threads of `approve`, each with the text of its only question. */
@@ -49,6 +53,9 @@ interface OwnThread {
   lastRun: string | undefined;
 }
 
+/** In an answer by way of a proxy that tells: who was asked, one behind the other where it was not the first who answered. */
+export const TRIED_HEADER = "x-upstreams-tried";
+
 const STRATEGIES = ["enqueue", "reject", "interrupt", "rollback"] as const;
 
 /** Works until the signal; resolves when its last request was answered or broken. */
@@ -56,24 +63,31 @@ export async function runClient({ name, target, log, random, signal }: ClientDep
   const threads: OwnThread[] = [];
   let puts = 0;
 
+  const patience = (): AbortSignal | null =>
+    target.patienceMs === undefined ? null : AbortSignal.timeout(target.patienceMs);
+
   /** One request, and what was heard of it. */
   async function ask(method: string, path: string, body?: Json, headers: Record<string, string> = {}) {
     const at = Date.now();
     const url = target.url ?? (await target.after(undefined));
     let heard: Heard = "broken";
+    let isRepeated = false;
     try {
       const response = await fetch(`${url}${path}`, {
         method,
+        signal: patience(),
         headers: { "content-type": "application/json", ...headers },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
+      isRepeated = response.headers.get(TRIED_HEADER)?.includes(",") === true;
       const text = await response.text();
       const answer = (text === "" ? null : JSON.parse(text)) as Json;
       heard = { at: Date.now(), status: response.status, body: answer, ...idsIn(answer) };
+      if (response.status >= 500) await target.calm?.();
     } catch {
-      await target.after(url); // it was killed: the connection went, or was refused
+      await target.after(url); // it was killed: the connection went, or was refused; or it did not answer in time
     }
-    return { at, heard };
+    return { at, heard, isRepeated };
   }
 
   async function newThread(kind: OwnThread["kind"]): Promise<void> {
@@ -83,7 +97,7 @@ export async function runClient({ name, target, log, random, signal }: ClientDep
     log.calls.push({ ask: "create thread", threadId, ...asked });
     if (!isGood(asked.heard)) return;
     threads.push({ threadId, kind, patches: 0, lastRun: undefined });
-    log.patched.set(threadId, { acknowledged: 0, asked: 0 });
+    log.patched.set(threadId, { acknowledged: 0, asked: 0, unsure: [] });
     if (kind === "calm") log.calm.add(threadId);
   }
 
@@ -102,7 +116,7 @@ export async function runClient({ name, target, log, random, signal }: ClientDep
       const call = { ask: "create run", threadId: thread.threadId, request, strategy, ...asked } as const;
       log.calls.push(key === undefined ? call : { ...call, idempotencyKey: key });
       if (isGood(asked.heard)) thread.lastRun = asked.heard.runId;
-      if (asked.heard !== "broken" || key === undefined || signal.aborted) return;
+      if (!isUnsure(asked.heard) || key === undefined || signal.aborted) return;
     }
   }
 
@@ -139,6 +153,7 @@ export async function runClient({ name, target, log, random, signal }: ClientDep
     if (known !== undefined) known.asked = n;
     const { heard } = await ask("PATCH", `/threads/${thread.threadId}`, { metadata: { n } });
     if (known !== undefined && isGood(heard)) known.acknowledged = n;
+    if (isUnsure(heard)) known?.unsure.push(n);
   }
 
   async function deleteThread(thread: OwnThread): Promise<void> {
@@ -147,7 +162,9 @@ export async function runClient({ name, target, log, random, signal }: ClientDep
     log.calm.delete(thread.threadId);
     log.patched.delete(thread.threadId);
     const asked = await ask("DELETE", `/threads/${thread.threadId}`);
-    log.calls.push({ ask: "delete thread", threadId: thread.threadId, ...asked });
+    const isGone = typeof asked.heard === "object" && asked.heard.status === 404;
+    const heard = isGone && asked.isRepeated ? "broken" : asked.heard; // its own first try may have taken it
+    log.calls.push({ ask: "delete thread", threadId: thread.threadId, ...asked, heard });
   }
 
   async function putItem(): Promise<void> {
@@ -166,7 +183,7 @@ export async function runClient({ name, target, log, random, signal }: ClientDep
     log.calls.push({ ask: "create run", threadId, ...asking });
     if (!isGood(asking.heard) || asking.heard.runId === undefined) return;
     const { runId } = asking.heard;
-    for (let joined: Heard = "broken"; joined === "broken" && !signal.aborted; ) {
+    for (let joined: Heard = "broken"; isUnsure(joined) && !signal.aborted; ) {
       const wait = await ask("GET", `${path}/${runId}/join`);
       log.calls.push({ ask: "wait run", runId, ...wait });
       joined = wait.heard;
@@ -182,7 +199,9 @@ export async function runClient({ name, target, log, random, signal }: ClientDep
     const reader = randomUUID();
     for (let cursor: string | null = null, over = false; !over && !signal.aborted; ) {
       const url = target.url ?? (await target.after(undefined));
-      const read = await readStream(`${url}/threads/${threadId}/runs/${runId}/stream`, cursor, signal);
+      const leave = leaving(signal, target.patienceMs);
+      const read = await readStream(`${url}/threads/${threadId}/runs/${runId}/stream`, cursor, leave.signal);
+      leave.forget();
       if (read === "gone") return;
       if (read.events.length > 0 || read.ended === "end") {
         log.connections.push({ reader, runId, cursor, ...read });
@@ -218,8 +237,34 @@ export async function runClient({ name, target, log, random, signal }: ClientDep
   }
 }
 
+/**
+ * Aborts with `signal`, or after so long. Not `AbortSignal.any` with `AbortSignal.timeout`: of the two nobody holds the latter,
+ * and once it is collected it never aborts.
+ */
+function leaving(
+  signal: AbortSignal,
+  afterMs: number | undefined,
+): { readonly signal: AbortSignal; readonly forget: () => void } {
+  const leave = new AbortController();
+  const abort = (): void => leave.abort();
+  const timer = afterMs === undefined ? undefined : setTimeout(abort, afterMs);
+  signal.addEventListener("abort", abort, { once: true });
+  return {
+    signal: leave.signal,
+    forget() {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", abort);
+    },
+  };
+}
+
 function isGood(heard: Heard): heard is Answer {
   return typeof heard === "object" && heard.status < 300;
+}
+
+/** Whether it may have been done, and may not. */
+function isUnsure(heard: Heard): boolean {
+  return typeof heard !== "object" || heard.status >= 500;
 }
 
 function idsIn(answer: Json): { readonly threadId?: string; readonly runId?: string } {
@@ -239,21 +284,15 @@ async function readStream(
   const events: SeenEvent[] = [];
   try {
     const headers: Record<string, string> = cursor === null ? {} : { "last-event-id": cursor };
-    const stream = await openSse(url, { headers });
+    const stream = await openSse(url, { headers, signal });
     if (stream.status !== 200) {
       await stream.close();
-      return "gone";
+      return stream.status < 500 ? "gone" : { events, ended: "cut" };
     }
-    const stop = (): void => void stream.close();
-    signal.addEventListener("abort", stop);
-    try {
-      for (let part = await stream.next(); part !== undefined; part = await stream.next()) {
-        events.push({ id: part.id ?? null, event: part.event, data: part.data });
-      }
-      return { events, ended: signal.aborted ? "cut" : "end" };
-    } finally {
-      signal.removeEventListener("abort", stop);
+    for (let part = await stream.next(); part !== undefined; part = await stream.next()) {
+      events.push({ id: part.id ?? null, event: part.event, data: part.data });
     }
+    return { events, ended: "end" };
   } catch {
     return { events, ended: "cut" };
   }

@@ -17,14 +17,13 @@ import { takeBack } from "../../src/runs/ending.js";
 import { createRunManager } from "../../src/runs/manager.js";
 import { createRunReader } from "../../src/runs/reading.js";
 import { createWorker } from "../../src/runs/worker.js";
-import { openCheckpoints } from "../../src/storage/checkpoints.js";
+import { openCheckpoints, type SqliteCheckpoints } from "../../src/storage/checkpoints.js";
 import { createCommitGroup } from "../../src/storage/commit-group.js";
 import { createDatabase } from "../../src/storage/database.js";
 import { SqlStore } from "../../src/storage/items.js";
 import { migrate } from "../../src/storage/migrations.js";
 import { SqlRunStore } from "../../src/storage/runs.js";
 import { openSqlite, type SqliteDatabase } from "../../src/storage/sqlite.js";
-import type { Checkpoints } from "../../src/storage/storage.js";
 import { SqlThreadStore } from "../../src/storage/threads.js";
 import { createDeletion } from "../../src/threads/deletion.js";
 import { createReservations } from "../../src/threads/reservation.js";
@@ -34,7 +33,7 @@ import { FILES } from "./crash-disk.js";
 import { NEVER } from "./events.js";
 import { createFakeClock } from "./fake-clock.js";
 import { withoutLedger } from "./no-ledger.js";
-import { newAssistant } from "./sql-stores.js";
+import { ALONE, newAssistant } from "./sql-stores.js";
 import { type AskingStorage, openAskingStorage } from "./thread-line.js";
 
 const GRAPH_ID = "graph";
@@ -102,7 +101,7 @@ export async function startProcess(
   const kept = withoutLedger({ bridge, runs });
   const shared = { runs, threads, checkpoints, host, bridge, signals, clock, log: silentLog, metrics: createMetrics() };
   const deps = { ...shared, ...kept };
-  const options = { leaseMs: 15_000, timeoutMs: 3_600_000, maxAttempts: MAX_ATTEMPTS, keepPartialOnCancel: false };
+  const options = { ...ALONE, timeoutMs: 3_600_000, maxAttempts: MAX_ATTEMPTS, keepPartialOnCancel: false };
   const worker = createWorker({ ...deps, options, concurrency: 2 });
   const manager = createRunManager({
     ...deps,
@@ -121,16 +120,23 @@ export async function startProcess(
       maxInheritedBytes: 1e9,
     },
   });
-  const whileReserved = createReservations({
+  const reservations = createReservations({
     threads,
     activeRun: (threadId) => manager.as(ANYONE).active(threadId),
     onFree: () => signals.send("runs"),
+    clock,
+    log: silentLog,
+    lease: ALONE,
   });
-  const state = createThreadStateService({ ...deps, configOf: async () => ({}), whileReserved });
+  const state = createThreadStateService({
+    ...deps,
+    configOf: async () => ({}),
+    whileReserved: reservations.whileReserved,
+  });
   const service = createThreadService({
     ...deps,
     state,
-    whileReserved,
+    reservations,
     stopRuns: (id) => manager.stopThread(id),
     finishDeletion: createDeletion(deps),
     defaultTtl: null,
@@ -201,7 +207,7 @@ function tellCommits(connection: SqliteDatabase, { committed }: CommitListener):
 }
 
 /** Of `checkpoints.db`: every operation is synchronous and one commit. */
-function tellOperations(checkpoints: Checkpoints, { committed, synced }: CommitListener): Checkpoints {
+function tellOperations(checkpoints: SqliteCheckpoints, { committed, synced }: CommitListener): SqliteCheckpoints {
   const tell =
     <Args extends unknown[], Result>(what: string, operation: (...args: Args) => Result) =>
     (...args: Args): Result => {
@@ -218,8 +224,8 @@ function tellOperations(checkpoints: Checkpoints, { committed, synced }: CommitL
       saver.putWrites = tell("putWrites", saver.putWrites.bind(saver));
       return run;
     },
-    saver(kit, signal) {
-      const saver = checkpoints.saver(kit, signal);
+    saver(kit, options) {
+      const saver = checkpoints.saver(kit, options);
       saver.put = tell("put", saver.put.bind(saver));
       saver.putWrites = tell("putWrites", saver.putWrites.bind(saver));
       return saver;

@@ -8,7 +8,7 @@ import { emptyCheckpoint, uuid6 } from "@langchain/langgraph-checkpoint";
 import { hostKit } from "../../src/core/kit.js";
 import type { Interrupt, Json, JsonObject, StateTask, ThreadProjection } from "../../src/core/model.js";
 import type { ExecuteRequest, ExecuteResult, GraphEvent, GraphHost, StateRef } from "../../src/graphs/host.js";
-import type { Checkpoints } from "../../src/storage/storage.js";
+import type { Checkpoints } from "../../src/storage/ports/checkpoints.js";
 import type { Approval, Execution } from "./history-data.js";
 
 export type Instruction =

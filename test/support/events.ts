@@ -1,13 +1,13 @@
 /** Builders for stream events, and readers that end. */
-import type { StreamBatch, StreamBridge, StreamEvent } from "../../src/bridge/bridge.js";
+import type { Silence, StreamBatch, StreamBridge, StreamEvent } from "../../src/bridge/bridge.js";
 
 export function event(fence: number, seq: number, data = `${fence}-${seq}`): StreamEvent {
   return { id: { fence, seq }, event: "values", namespace: [], data, at: 0 };
 }
 
-/** What a batch holds, in short: the data of its events, or `gap`. */
-export function shown(batch: StreamBatch): readonly string[] {
-  return batch.kind === "gap" ? ["gap"] : batch.events.map(({ data }) => data);
+/** What a batch holds, in short: the data of its events, `gap` or `silence`. */
+export function shown(batch: StreamBatch | Silence): readonly string[] {
+  return batch.kind === "events" ? batch.events.map(({ data }) => data) : [batch.kind];
 }
 
 export const NEVER = new AbortController().signal;

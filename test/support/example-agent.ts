@@ -16,7 +16,8 @@ export function serveExampleAgent(): Promise<ServedGateway> {
   return serveGateway(exampleConfig({}));
 }
 
-function exampleConfig(runs: Record<string, unknown>): Record<string, unknown> {
+/** Sections of config.yaml. */
+export function exampleConfig(runs: Record<string, unknown>) {
   vi.stubEnv("AGENT_MODEL", "scripted"); // whatever keys the developer has set
   const names = ["agent", "crew", "subgraphs"];
   return {

@@ -304,13 +304,10 @@ export function metadataOf({ key, run, thread }: CreateRun): Record<string, stri
 }
 
 export function createRun(model: Model, request: CreateRun): Answered {
-  const keys = request.key === null ? model.keys : unexpired(model);
-  const known = request.key === null ? undefined : keys.get(request.key);
+  const known = request.key === null ? undefined : unexpired(model, request.key);
   if (known !== undefined) {
     const isSame = known.request === requestOf(request);
-    const isThere = isSame && model.runs.has(known.run);
-    if (isThere) model.keys = keys;
-    if (isThere) return { status: 200, run: known.run };
+    if (isSame && model.runs.has(known.run)) return { status: 200, run: known.run };
     return isSame && model.leaving.has(known.run) ? { status: [200, 409], run: known.run } : { status: 409 };
   }
   const found = model.threads.get(request.thread);
@@ -348,18 +345,18 @@ export function createRun(model: Model, request: CreateRun): Answered {
   };
   thread.graph = true;
   model.runs.set(run.name, run);
-  model.keys = keys;
   if (request.key !== null) {
-    keys.set(request.key, { run: run.name, request: requestOf(request), createdAt: model.time });
+    model.keys.set(request.key, { run: run.name, request: requestOf(request), createdAt: model.time });
   }
   return { status: 200, run: run.name };
 }
 
 const DAY_MS = 24 * 3_600_000;
 
-/** Keys that are still known: what is refused forgets none. */
-function unexpired({ keys, time }: Model): Model["keys"] {
-  return new Map([...keys].filter(([, { createdAt }]) => createdAt > time - DAY_MS));
+/** What the key stands for. One that is over stands for nothing, and is there until it is used again, or swept. */
+function unexpired({ keys, time }: Model, key: string) {
+  const known = keys.get(key);
+  return known !== undefined && known.createdAt > time - DAY_MS ? known : undefined;
 }
 
 /** An answer is for what waits when it is given; with runs in flight nobody knows yet what that will be (`undefined`). */

@@ -12,9 +12,11 @@ import { createRunReader } from "../../src/runs/reading.js";
 import { createWorker } from "../../src/runs/worker.js";
 import { createCommitGroup } from "../../src/storage/commit-group.js";
 import { createDatabase } from "../../src/storage/database.js";
+import type { Checkpoints } from "../../src/storage/ports/checkpoints.js";
+import type { RunStore } from "../../src/storage/ports/runs.js";
+import type { ThreadStore } from "../../src/storage/ports/threads.js";
 import { latestTransition, SqlRunStore } from "../../src/storage/runs.js";
 import type { SqliteDatabase } from "../../src/storage/sqlite.js";
-import type { Checkpoints, RunStore, ThreadStore } from "../../src/storage/storage.js";
 import { SqlThreadStore } from "../../src/storage/threads.js";
 import { createDeletion } from "../../src/threads/deletion.js";
 import { createReservations } from "../../src/threads/reservation.js";
@@ -24,7 +26,7 @@ import { createThreadService } from "../../src/threads/threads.js";
 import type { FakeClock } from "./fake-clock.js";
 import { die, type Life, mortal, mortalClock } from "./mortal.js";
 import { withoutLedger } from "./no-ledger.js";
-import { newAssistant } from "./sql-stores.js";
+import { ALONE, newAssistant } from "./sql-stores.js";
 
 export interface ProcessOptions {
   readonly concurrency: number;
@@ -73,7 +75,7 @@ export async function startProcess<Host extends GraphHost>(deps: ProcessDeps<Hos
   const worker = createWorker({
     ...shared,
     concurrency: options.concurrency,
-    options: { leaseMs: 15_000, timeoutMs, maxAttempts, keepPartialOnCancel: false },
+    options: { ...ALONE, timeoutMs, maxAttempts, keepPartialOnCancel: false },
   });
   const manager = createRunManager({
     ...shared,
@@ -92,17 +94,20 @@ export async function startProcess<Host extends GraphHost>(deps: ProcessDeps<Hos
       maxInheritedBytes: 1e9,
     },
   });
-  const whileReserved = createReservations({
+  const reservations = createReservations({
     threads,
     activeRun: (threadId) => manager.as(ANYONE).active(threadId),
     onFree: () => signals.send("runs"),
+    clock,
+    log,
+    lease: ALONE,
   });
   const state = createThreadStateService({
     threads,
     checkpoints,
     host,
     configOf: async () => ({}),
-    whileReserved,
+    whileReserved: reservations.whileReserved,
     clock,
     log,
   });
@@ -112,7 +117,7 @@ export async function startProcess<Host extends GraphHost>(deps: ProcessDeps<Hos
     checkpoints,
     host,
     state,
-    whileReserved,
+    reservations,
     stopRuns: (threadId) => manager.stopThread(threadId),
     finishDeletion,
     defaultTtl: null,

@@ -194,10 +194,13 @@ export interface Rollback {
 }
 
 export interface Fault {
-  /** `kill`: nothing was said to the process. `drain`: it was asked to stop. `other`: of the disk, a connection … */
-  readonly kind: "kill" | "drain" | "other";
+  /**
+   * `kill`: nothing was said to the process. `drain`: it was asked to stop. `loss`: it stood still, or was cut off from its
+   * database, so that it may have lost what it held. `other`: of the disk, a connection …
+   */
+  readonly kind: "kill" | "drain" | "loss" | "other";
   /** When it began; of a drain, when the gateway showed that it had noticed (readiness failed). */
   readonly at: number;
-  /** When the process was gone. */
+  /** When the process was gone, or all was well again. */
   readonly until?: number | undefined;
 }

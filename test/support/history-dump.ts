@@ -1,10 +1,24 @@
 /** Reads what a gateway left in its data folder, for `checkHistory`. Changes nothing there. */
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import type { Json, JsonObject, RunPayload } from "../../src/core/model.js";
-import { decodeNamespace } from "../../src/storage/item-namespace.js";
 import type { SqliteDatabase } from "../../src/storage/sqlite.js";
-import type { AuditRow, DatabaseDump, DumpedCheckpoint, DumpedRun, DumpedThread, History } from "./history-data.js";
+import type { AuditRow, DatabaseDump, DumpedCheckpoint, History } from "./history-data.js";
+import {
+  AUDIT_ROWS,
+  type CountRow,
+  checkpointRows,
+  countRows,
+  countsOf,
+  ITEM_ROWS,
+  type ItemRow,
+  RUN_ROWS,
+  type RunRow,
+  THREAD_ROWS,
+  type ThreadRow,
+  toItem,
+  toRun,
+  toThread,
+} from "./history-rows.js";
 
 export interface Connections {
   /** `heddle.db` */
@@ -35,60 +49,17 @@ export function dumpDatabase(
 ): { readonly audit: readonly AuditRow[]; readonly dump: DatabaseDump } {
   const rowsOf = <Row>(sql: string): readonly Row[] => database.prepare<unknown[], Row>(sql).all();
   return {
-    audit: rowsOf<AuditRow>(
-      `SELECT seq, run_id AS runId, thread_id AS threadId, at, old_status AS oldStatus, new_status AS newStatus, fence,
-         attempt, worker_id AS workerId FROM run_audit ORDER BY seq`,
-    ),
+    audit: rowsOf<AuditRow>(AUDIT_ROWS),
     dump: {
       takenAt,
-      threads: rowsOf<ThreadRow>(
-        `SELECT threads.thread_id AS threadId, status, metadata, "values", deleting FROM threads
-           LEFT JOIN thread_values ON thread_values.thread_id = threads.thread_id ORDER BY threads.thread_id`,
-      ).map(toThread),
-      runs: rowsOf<RunRow>(
-        `SELECT seq, run_id AS runId, thread_id AS threadId, status, run_after AS runAfter, metadata, payload FROM runs
-           ORDER BY seq`,
-      ).map(toRun),
+      threads: rowsOf<ThreadRow>(THREAD_ROWS).map(toThread),
+      runs: rowsOf<RunRow>(RUN_ROWS).map(toRun),
       rowsByThread: { ...countBy(database, "thread_id", ["threads"]), ...countBy(checkpoints, "thread_id", []) },
       rowsByRun: countBy(database, "run_id", tablesWith(database, "thread_id").concat("idempotency_keys")),
-      checkpoints: checkpoints
-        .prepare<unknown[], DumpedCheckpoint>(
-          `SELECT thread_id AS threadId, run_id AS runId, checkpoint_id AS checkpointId, 'checkpoint' AS kind
-             FROM checkpoints WHERE run_id <> ''
-           UNION ALL SELECT thread_id, run_id, checkpoint_id, 'write' FROM writes WHERE run_id <> ''`,
-        )
-        .all(),
-      items: rowsOf<{ namespace: string; key: string; value: string }>("SELECT namespace, key, value FROM items").map(
-        ({ namespace, key, value }) => ({
-          namespace: decodeNamespace(namespace),
-          key,
-          value: JSON.parse(value) as Json,
-        }),
-      ),
+      checkpoints: checkpoints.prepare<unknown[], DumpedCheckpoint>(checkpointRows("checkpoints", "writes")).all(),
+      items: rowsOf<ItemRow>(ITEM_ROWS).map(toItem),
     },
   };
-}
-
-type ThreadRow = Pick<DumpedThread, "threadId" | "status"> & {
-  readonly metadata: string;
-  readonly values: string | null;
-  readonly deleting: number;
-};
-
-function toThread({ metadata, values, deleting, ...thread }: ThreadRow): DumpedThread {
-  return {
-    ...thread,
-    metadata: JSON.parse(metadata) as JsonObject, // the stores wrote it
-    values: JSON.parse(values ?? "null") as Json,
-    deleting: deleting === 1,
-  };
-}
-
-type RunRow = Omit<DumpedRun, "metadata" | "temporary"> & { readonly metadata: string; readonly payload: string };
-
-function toRun({ metadata, payload, ...run }: RunRow): DumpedRun {
-  const { temporary } = JSON.parse(payload) as RunPayload; // the run store wrote it
-  return { ...run, temporary, metadata: JSON.parse(metadata) as JsonObject };
 }
 
 /** Every table with the column, those that later migrations add included. */
@@ -102,24 +73,15 @@ function tablesWith(connection: SqliteDatabase, column: string): string[] {
     .all(column);
 }
 
-/** By table and value of the column. What is done in the outbox does not count. */
+/** By table and value of the column. */
 function countBy(
   connection: SqliteDatabase,
   column: "thread_id" | "run_id",
   without: readonly string[],
 ): Record<string, Record<string, number>> {
   const tables = tablesWith(connection, column).filter((table) => !without.includes(table));
-  return Object.fromEntries(
-    tables.map((table) => {
-      const isOpen = table === "outbox" ? "AND done_at IS NULL" : "";
-      const rows = connection
-        .prepare<unknown[], { value: string; count: number }>(
-          `SELECT ${column} AS value, count(*) AS count FROM ${table} WHERE ${column} IS NOT NULL ${isOpen} GROUP BY ${column}`,
-        )
-        .all();
-      return [table, Object.fromEntries(rows.map(({ value, count }) => [value, count]))];
-    }),
-  );
+  const counted = (table: string) => connection.prepare<unknown[], CountRow>(countRows(table, column)).all();
+  return Object.fromEntries(tables.map((table) => [table, countsOf(counted(table))]));
 }
 
 /** With the driver that `storage/sqlite.ts` chooses, which itself opens for writing only. */

@@ -205,14 +205,14 @@ export const attemptsMiscounted: Finder = function* ({ timelines }) {
 
 /** R18 */
 export const attemptSpentWithoutDeath: Finder = function* ({ history, timelines }) {
-  const kills = (history.faults ?? []).filter(({ kind }) => kind === "kill");
+  const losses = (history.faults ?? []).filter(({ kind }) => kind === "kill" || kind === "loss");
   for (const [runId, rows] of timelines) {
     for (const [index, row] of rows.entries()) {
       const claim = rows[index - 1];
       const isReturn = row.newStatus === "pending" && row.oldStatus === "running";
       if (!isReturn || claim === undefined || row.attempt !== claim.attempt) continue;
-      if (!kills.some(({ at }) => claim.at <= at && at <= row.at)) {
-        yield `run ${runId}: its return spent attempt ${row.attempt}, but nothing was killed (audit ${row.seq})`;
+      if (!losses.some(({ at, until = at }) => claim.at <= until && at <= row.at)) {
+        yield `run ${runId}: its return spent attempt ${row.attempt}, but nothing was killed or cut off (audit ${row.seq})`;
       }
     }
   }

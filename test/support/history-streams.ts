@@ -70,7 +70,10 @@ export const streamOutOfOrder: Finder = function* (view) {
   }
 };
 
-/** A stream ends with its run's end, and after that nothing follows (W2). */
+/**
+ * A stream ends with its run's end, and after that nothing follows (W2). A run whose row was deleted, as a rollback does, has no
+ * end that could be told where its log is gone, too.
+ */
 export const streamEndsWrongly: Finder = function* (view) {
   for (const connections of continued(view)) {
     let isOver = false; // who was cut after the end, and comes back from there, is told nothing more
@@ -78,7 +81,12 @@ export const streamEndsWrongly: Finder = function* (view) {
       const end: number = isOver ? 0 : events.findIndex(isLastWord) + 1;
       isOver ||= end > 0;
       if (isOver && end < events.length) yield `run ${runId}: ${reader} saw ${events[end]?.event} after the end`;
-      if (ended === "end" && !isOver) yield `run ${runId}: the stream of ${reader} was ended before the run's end`;
+      if (ended !== "end" || isOver) continue;
+      const course = view.timelines.get(runId) ?? [];
+      if (course.at(-1)?.newStatus === null) continue;
+      const told = events.slice(-3).map(({ id, event }) => `${id} ${event}`);
+      const states = course.map(({ newStatus, fence }) => `${newStatus} by claim ${fence}`);
+      yield `run ${runId}: the stream of ${reader} was ended before the run's end: [${told}] of a run that was [${states}]`;
     }
   }
 };

@@ -20,28 +20,43 @@ export interface Nginx {
   readonly url: string;
   /** Cuts every connection and comes back at the same address. */
   restart(): Promise<Nginx>;
+  /** As after a change of its configuration: a new worker takes what comes, the old one goes on with what it has. */
+  reload(): Promise<void>;
   stop(): Promise<void>;
 }
 
+/** By what of nginx.conf stands in it once, what stands there instead. */
+export type Changes = readonly (readonly [from: string, to: string])[];
+
 /** Takes requests when the promise resolves; forwards to the gateway on `gatewayPort` of 127.0.0.1. */
-export async function startNginx(gatewayPort: number): Promise<Nginx> {
-  return start(gatewayPort, await freePort());
+export async function startNginx(gatewayPort: number, changes: Changes = []): Promise<Nginx> {
+  return start({ gatewayPort, port: await freePort(), changes });
 }
 
-async function start(gatewayPort: number, port: number): Promise<Nginx> {
+interface Start {
+  readonly gatewayPort: number;
+  readonly port: number;
+  readonly changes: Changes;
+}
+
+async function start(options: Start): Promise<Nginx> {
+  const { gatewayPort, port, changes } = options;
   if (NGINX === undefined) throw new Error(NGINX_MISSING);
   const folder = mkdtempSync(join(tmpdir(), "heddle-nginx-"));
   const shipped = readFileSync(NGINX_CONF, "utf8");
   const conf = [
-    ["127.0.0.1:2024", `127.0.0.1:${gatewayPort}`],
-    ["127.0.0.1:2026", `127.0.0.1:${port}`],
+    ...changes,
+    ["server 127.0.0.1:2024 ", `server 127.0.0.1:${gatewayPort} `], // another's port may begin with these digits
+    ["listen 127.0.0.1:2026;", `listen 127.0.0.1:${port};`],
     ["error_log stderr warn", "error_log stderr notice"],
     ["worker_processes auto", "worker_processes 1"], // kept connections belong to a worker
   ].reduce((text, [from = "", to = ""]) => replaceOnce(text, from, to), shipped);
   writeFileSync(join(folder, "nginx.conf"), conf);
   const program = startProgram(NGINX, ["-e", "stderr", "-p", folder, "-c", join(folder, "nginx.conf")]);
   // It listens before it starts its workers.
-  await program.line("stderr", /start worker process \d+/);
+  const started = (nth: number) => program.lineNumber("stderr", /start worker process \d+/, nth);
+  await started(1);
+  let starts = 1;
   const stop = async (): Promise<void> => {
     await program[Symbol.asyncDispose]();
     rmSync(folder, { recursive: true, force: true });
@@ -50,7 +65,11 @@ async function start(gatewayPort: number, port: number): Promise<Nginx> {
     url: `http://127.0.0.1:${port}`,
     async restart() {
       await stop();
-      return start(gatewayPort, port);
+      return start(options);
+    },
+    async reload() {
+      program.kill("SIGHUP");
+      await started(++starts);
     },
     stop,
   };

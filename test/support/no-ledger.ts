@@ -2,7 +2,8 @@
 import type { StreamBridge } from "../../src/bridge/bridge.js";
 import { keepsNothing } from "../../src/runs/ledger-writer.js";
 import { createRunTape } from "../../src/runs/tape.js";
-import type { RunLedger, RunStore } from "../../src/storage/storage.js";
+import type { RunLedger } from "../../src/storage/ports/ledger.js";
+import type { RunStore } from "../../src/storage/ports/runs.js";
 
 const EMPTY: RunLedger = {
   append: async () => {},

@@ -7,6 +7,9 @@ import { fileURLToPath } from "node:url";
 export interface ProgramOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** Whom it runs as, where that may be chosen. */
+  readonly uid?: number;
+  readonly gid?: number;
 }
 
 export interface ProgramEnd {
@@ -23,6 +26,8 @@ export interface Program {
   line(stream: "stdout" | "stderr", pattern: RegExp): Promise<string>;
   /** The same for the line number `nth`, from 1, of those that match. */
   lineNumber(stream: "stdout" | "stderr", pattern: RegExp, nth: number): Promise<string>;
+  /** All lines so far. */
+  printed(): string;
   kill(signal: NodeJS.Signals): void;
   /** Ends it, politely first; for `afterEach`. */
   [Symbol.asyncDispose](): Promise<void>;
@@ -30,7 +35,7 @@ export interface Program {
 
 export function startProgram(command: string, args: readonly string[], options: ProgramOptions = {}): Program {
   const child = spawn(command, args, {
-    cwd: options.cwd,
+    ...options,
     env: { ...process.env, ...options.env },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -48,6 +53,7 @@ export function startProgram(command: string, args: readonly string[], options: 
     ended,
     line: (stream, pattern) => findLine(lines[stream], { pattern, nth: 1 }, watchers, ended),
     lineNumber: (stream, pattern, nth) => findLine(lines[stream], { pattern, nth }, watchers, ended),
+    printed: () => [...lines.stdout, ...lines.stderr].join("\n"),
     kill: (signal) => void child.kill(signal),
     async [Symbol.asyncDispose]() {
       child.kill("SIGTERM");

@@ -1,7 +1,15 @@
 /** What must be true of the react-chat page on every hook, over every transport and through every proxy. */
 import { expect } from "vitest";
 import type { ChatPage } from "./chat-page.js";
-import { type ChatGateway, counted, expectGrowth, type Suite, WEATHER, WEATHER_ANSWERS } from "./react-chat-target.js";
+import {
+  type ChatGateway,
+  counted,
+  expectGrowth,
+  type Suite,
+  shows,
+  WEATHER,
+  WEATHER_ANSWERS,
+} from "./react-chat-target.js";
 
 const RESTART_MS = 180_000;
 
@@ -53,8 +61,7 @@ export function describeEssentials({ it, threadStatus }: Suite): void {
     expect(await chat.answers()).toEqual([kept]);
 
     await chat.send("What did I say?");
-    await chat.reaches("idle");
-    expect(await chat.answers()).toEqual([kept, "So far you have said:\n1. “Count to 900”"]);
+    await shows(chat, [kept, "So far you have said:\n1. “Count to 900”"]);
   });
 
   it("approves what the agent asks for, with changed arguments", async ({ open }) => {
@@ -144,8 +151,7 @@ export function describeRestart({ it, mode, gateway }: Suite): void {
     expect(await chat.answers()).toEqual([counted(90)]);
     expectGrowth(await chat.seen(), [counted(90)]);
     await chat.send("Count to 3");
-    await chat.reaches("idle");
-    expect(await chat.answers()).toEqual([counted(90), counted(3)]);
+    await shows(chat, [counted(90), counted(3)]);
   }
 
   it("goes on by itself when the gateway dies in mid-answer and comes back", { timeout: RESTART_MS }, async ({

@@ -42,3 +42,12 @@ export function expectGrowth(seen: readonly Answers[], final: Answers): void {
   );
   expect(wrong).toEqual([]);
 }
+
+/**
+ * Returns once the page shows these answers and is idle. Not the other way round: a hook that has just come to a thread may
+ * be told of the end of an earlier run after it was asked for the next one, and then is idle for a moment.
+ */
+export async function shows(chat: ChatPage, answers: Answers): Promise<void> {
+  await expect.poll(() => chat.answers(), { timeout: 60_000 }).toEqual(answers);
+  await chat.reaches("idle");
+}

@@ -6,7 +6,7 @@ import { ANYONE } from "../../src/core/caller.js";
 import { silentLog } from "../../src/core/log.js";
 import { createMetrics } from "../../src/core/metrics.js";
 import type { Run } from "../../src/core/model.js";
-import type { AttemptOptions } from "../../src/runs/attempt.js";
+import type { AttemptDeps, AttemptOptions } from "../../src/runs/attempt.js";
 import { createLedgerWriter, keepsNothing, type LedgerWriterOptions } from "../../src/runs/ledger-writer.js";
 import { createRunManager } from "../../src/runs/manager.js";
 import { createRunPages } from "../../src/runs/paging.js";
@@ -16,7 +16,7 @@ import { createWorker } from "../../src/runs/worker.js";
 import { openCheckpoints } from "../../src/storage/checkpoints.js";
 import { readAll } from "./events.js";
 import { createScriptedHost, type ScriptedHost } from "./scripted-host.js";
-import { admission, newAssistant, newThread, openSqlStores } from "./sql-stores.js";
+import { ALONE, admission, newAssistant, newThread, openSqlStores } from "./sql-stores.js";
 
 export async function openRunKit(
   options: Partial<AttemptOptions> & {
@@ -25,10 +25,11 @@ export async function openRunKit(
     /** With a ledger; without one unless given. */
     readonly ledger?: Partial<LedgerWriterOptions>;
     readonly bridge?: Partial<MemoryBridgeOptions>;
+    readonly isAway?: AttemptDeps["isAway"];
   } = {},
 ) {
   const { concurrency = 2, host = createScriptedHost(), ledger: ledgerOptions = null, ...rest } = options;
-  const { bridge: bridgeOptions, ...attempt } = rest;
+  const { bridge: bridgeOptions, isAway, ...attempt } = rest;
   const stores = await openSqlStores();
   const { clock, runs, threads } = stores;
   await threads.create(newThread());
@@ -67,7 +68,14 @@ export async function openRunKit(
     clock,
     log: silentLog,
     metrics,
-    options: { leaseMs: 15_000, timeoutMs: 3_600_000, maxAttempts: 3, keepPartialOnCancel: false, ...attempt },
+    isAway,
+    options: {
+      ...ALONE,
+      timeoutMs: 3_600_000,
+      maxAttempts: 3,
+      keepPartialOnCancel: false,
+      ...attempt,
+    },
   };
   const worker = createWorker({ ...deps, concurrency });
   const reader = createRunReader(deps);

@@ -23,6 +23,8 @@ export interface SpawnOptions {
   readonly wrapper?: readonly string[];
   /** Of Node itself. */
   readonly nodeOptions?: readonly string[];
+  /** Of `heddle serve`. */
+  readonly options?: readonly string[];
 }
 
 export interface Served {
@@ -45,8 +47,8 @@ export function serveFolder(config: Readonly<Record<string, unknown>>): ServedFo
     rmSync(folder, { recursive: true, force: true });
   });
 
-  function spawn({ port = 0, wrapper = [], nodeOptions = [] }: SpawnOptions = {}): Program {
-    const command = [...wrapper, process.execPath, ...nodeOptions, HEDDLE, "serve", "--port", String(port)];
+  function spawn({ port = 0, wrapper = [], nodeOptions = [], options = [] }: SpawnOptions = {}): Program {
+    const command = [...wrapper, process.execPath, ...nodeOptions, HEDDLE, "serve", "--port", String(port), ...options];
     const program = startProgram(command[0] ?? "", command.slice(1), { cwd: folder });
     programs.push(program);
     return program;

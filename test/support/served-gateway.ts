@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "@langchain/langgraph-sdk";
+import { metricOf } from "./metrics.js";
 import { HEDDLE, type Program, startProgram } from "./process.js";
 
 export interface ServedGateway {
@@ -46,12 +47,7 @@ export async function serveGateway(config: object, nodeArguments: readonly strin
       await meanwhile?.();
       await start(Number(new URL(url).port));
     },
-    async metric(name) {
-      const text = await (await fetch(`${url}/metrics`)).text();
-      const line = text.split("\n").find((each) => each.startsWith(`${name} `));
-      if (line === undefined) throw new Error(`no metric ${name}`);
-      return Number(line.slice(name.length + 1));
-    },
+    metric: (name) => metricOf(url, name),
     async [Symbol.asyncDispose]() {
       await program[Symbol.asyncDispose]();
       rmSync(folder, { recursive: true, force: true });

@@ -1,25 +1,24 @@
-/** The stores over a throw-away database, and builders for what goes into them. */
+/**
+ * The stores over a throw-away database, and builders for what goes into them. The project `postgres` of vitest runs the
+ * same tests on PostgreSQL.
+ */
+import { CompiledQuery } from "kysely";
 import { onTestFinished } from "vitest";
+import { lonelyLease } from "../../src/core/lease.js";
 import type { CronPayload, Run, RunPayload, ThreadProjection } from "../../src/core/model.js";
 import { SqlAssistantStore } from "../../src/storage/assistants.js";
 import { createCommitGroup } from "../../src/storage/commit-group.js";
 import { SqlCronStore } from "../../src/storage/crons.js";
-import { createDatabase } from "../../src/storage/database.js";
-import { migrate } from "../../src/storage/migrations.js";
+import type { NewAssistant } from "../../src/storage/ports/assistants.js";
+import type { NewCron } from "../../src/storage/ports/crons.js";
+import type { AdmitRequest, Lease, NewRun, RunOutcome } from "../../src/storage/ports/runs.js";
+import type { NewThread, Reservation } from "../../src/storage/ports/threads.js";
 import { SqlRunLedger } from "../../src/storage/run-ledger.js";
 import { SqlRunStore } from "../../src/storage/runs.js";
-import { openSqlite } from "../../src/storage/sqlite.js";
-import type {
-  AdmitRequest,
-  Lease,
-  NewAssistant,
-  NewCron,
-  NewRun,
-  NewThread,
-  RunOutcome,
-} from "../../src/storage/storage.js";
+import type { SqliteDatabase } from "../../src/storage/sqlite.js";
 import { SqlThreadStore } from "../../src/storage/threads.js";
 import { createFakeClock } from "./fake-clock.js";
+import { ON_POSTGRES, openDatabase } from "./test-database.js";
 
 /** Closed when the test is over. */
 export async function openSqlStores() {
@@ -32,47 +31,56 @@ export type SqlStores = Awaited<ReturnType<typeof createSqlStores>>;
 
 /** For a test that needs many: the caller closes them. */
 export async function createSqlStores() {
-  const connection = openSqlite(":memory:", "FULL");
-  const database = createDatabase(connection);
-  await migrate(database);
   const clock = createFakeClock();
+  const { database, changes, connection, statementsOf, execute, refuse, close } = await openDatabase(clock);
   const commits = createCommitGroup(database);
   const deps = { database, commits, clock };
+
+  /** What a statement finds; its values stand where `?` is. Values that no store keeps apart are none: 1 and true are 1. */
+  async function rows<Row = Readonly<Record<string, unknown>>>(text: string, ...values: readonly unknown[]) {
+    let count = 0;
+    const asked = ON_POSTGRES ? text.replaceAll("?", () => `$${++count}`) : text;
+    return (await database.executeQuery<Row>(CompiledQuery.raw(asked, [...values]))).rows;
+  }
+
   return {
     clock,
     commits,
-    connection,
     database,
+    changes,
+    rows,
+    execute,
+    refuse,
+    /** SQLite's own, for what only SQLite has: a test that uses it is one of `onSqlite`. */
+    connection: connection as SqliteDatabase,
     threads: new SqlThreadStore(deps),
     runs: new SqlRunStore(deps),
     assistants: new SqlAssistantStore(deps),
     crons: new SqlCronStore(deps),
     ledger: new SqlRunLedger(deps),
-    close: () => database.destroy(),
+    close,
+    /** The first column of what a statement finds. */
+    async column(text: string, ...values: readonly unknown[]): Promise<unknown[]> {
+      return (await rows(text, ...values)).map((row) => Object.values(row)[0]);
+    },
     /**
      * Every byte that the database holds about a thread but its runs and how often they were claimed, to compare before
      * and after.
      */
-    dumpThread(threadId: string): string {
+    async dumpThread(threadId: string): Promise<string> {
       const all = (table: string, order: string) =>
-        connection.prepare(`SELECT * FROM ${table} WHERE thread_id = ? ORDER BY ${order}`).all(threadId);
-      const text = JSON.stringify([all("threads", "1"), all("thread_values", "1"), all("thread_terms", "term")]);
-      return text.replace(/,"claims":\d+/, "");
+        rows(`SELECT * FROM ${table} WHERE thread_id = ? ORDER BY ${order}`, threadId);
+      const found = [await all("threads", "1"), await all("thread_values", "1"), await all("thread_terms", "term")];
+      return JSON.stringify(found).replace(/,"claims":\d+/, "");
     },
     /** The SQL that `action` is the first to send, but for inserts and the ends of transactions. */
     async statementsOf(action: () => Promise<void>): Promise<readonly string[]> {
-      const statements = new Set<string>();
-      const prepare = connection.prepare;
-      connection.prepare = ((sql: string) => {
-        if (/^(select|update|delete)/i.test(sql)) statements.add(sql);
-        return prepare.call(connection, sql);
-      }) as typeof prepare;
-      await action();
-      connection.prepare = prepare;
-      return [...statements];
+      const statements = new Set(await statementsOf(action));
+      return [...statements].filter((sql) => /^(select|update|delete)/i.test(sql));
     },
     /** How SQLite would run a statement, one line per step. */
     plan(sql: string): string {
+      if (connection === undefined) throw new Error("this test is about SQLite: see onSqlite");
       const parameters = [...sql.matchAll(/\?/g)].map(() => null);
       const steps = connection.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(parameters) as { readonly detail: string }[];
       return steps.map((step) => step.detail).join("\n");
@@ -82,6 +90,13 @@ export async function createSqlStores() {
 
 export function newThread(thread: Partial<NewThread> = {}): NewThread {
   return { threadId: "t1", metadata: {}, ttl: null, ...thread };
+}
+
+/** Bare rows `t0`, `t1` and so on, made and changed at 0, 1 and so on. */
+export async function insertThreads({ rows }: Pick<SqlStores, "rows">, count: number): Promise<void> {
+  await rows(`WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < ${count - 1})
+    INSERT INTO threads (thread_id, created_at, updated_at, metadata, config, status, interrupts, next)
+    SELECT 't' || n, n, n, '{}', '{}', 'idle', '{}', '[]' FROM numbers`);
 }
 
 export const PAYLOAD: RunPayload = {
@@ -164,6 +179,13 @@ export async function admitAndClaim(stores: SqlStores, runId: string): Promise<R
 
 export function leaseOf(run: Pick<Run, "runId" | "threadId" | "fence">, workerId = "w1"): Lease {
   return { runId: run.runId, threadId: run.threadId, fence: run.fence, workerId };
+}
+
+/** The times of a process that has its database to itself. */
+export const ALONE = lonelyLease({ leaseMs: LEASE_MS, heartbeatMs: 5_000 });
+
+export function reservation(owner: string): Reservation {
+  return { owner, leaseMs: LEASE_MS };
 }
 
 export function projection(state: Partial<ThreadProjection> = {}): ThreadProjection {

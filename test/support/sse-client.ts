@@ -19,15 +19,15 @@ export interface SseStream {
   close(): Promise<void>;
 }
 
-/** Resolves when the headers have arrived. */
+/** Resolves when the headers have arrived. A signal breaks the stream, `close` leaves it. */
 export async function openSse(url: string, init: RequestInit & { readonly json?: unknown } = {}): Promise<SseStream> {
-  const { json, ...options } = init;
+  const { json, signal, ...options } = init;
   const abort = new AbortController();
   const response = await fetch(url, {
     ...options,
     ...(json === undefined ? {} : { method: "POST", body: JSON.stringify(json) }),
     headers: { ...(json === undefined ? {} : { "content-type": "application/json" }), ...options.headers },
-    signal: abort.signal,
+    signal: signal ? AbortSignal.any([signal, abort.signal]) : abort.signal,
   });
   if (response.body === null) throw new Error("a stream without a body");
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();

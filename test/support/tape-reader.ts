@@ -1,4 +1,5 @@
 /** Readers that come back: they follow one run to its end over as many connections as it takes. */
+import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "@langchain/langgraph-sdk";
 import type { Connection, SeenEvent } from "./history-data.js";
 import { openSse } from "./sse-client.js";
@@ -11,13 +12,21 @@ export interface TapeReading {
   readonly onEvent?: ((event: SeenEvent) => void) | undefined;
 }
 
+interface Server {
+  readonly url: string;
+  /** Resolves while there is somebody to connect to. */
+  readonly serving: () => Promise<void>;
+  /** Whether a proxy may say for a moment that there is nobody, or a gateway that it stops. */
+  readonly mayBeAway?: boolean;
+}
+
 /**
- * Reads with plain requests and `Last-Event-ID`. `serving` resolves while there is somebody to connect to. What is not a
- * broken connection is thrown: a refusal, a frame that is none, JSON that is none.
+ * Reads with plain requests and `Last-Event-ID`. What is not a broken connection is thrown: a refusal, a frame that is none,
+ * JSON that is none.
  */
 export async function readTape(
   { reader, threadId, runId, onEvent }: TapeReading,
-  { url, serving }: { readonly url: string; readonly serving: () => Promise<void> },
+  { url, serving, mayBeAway = false }: Server,
 ): Promise<readonly Connection[]> {
   const connections: Connection[] = [];
   let cursor: string | null = null;
@@ -28,6 +37,11 @@ export async function readTape(
     try {
       const headers = cursor === null ? undefined : { "last-event-id": cursor };
       const stream = await openSse(`${url}/threads/${threadId}/runs/${runId}/stream`, headers && { headers });
+      if (mayBeAway && AWAY.has(stream.status)) {
+        await stream.close();
+        await pause(50);
+        continue;
+      }
       if (stream.status !== 200) throw new Error(`answered with ${stream.status}`);
       for (let part = await stream.next(); part !== undefined; part = await stream.next()) {
         const event = { id: part.id ?? null, event: part.event, data: part.data };
@@ -43,6 +57,8 @@ export async function readTape(
     cursor = events.findLast(({ id }) => id !== null)?.id ?? cursor;
   }
 }
+
+const AWAY: ReadonlySet<number> = new Set([502, 503, 504]);
 
 /** Reads with the SDK, which comes back by itself: what it hands on is one tape. */
 export async function readWithSdk(

@@ -153,8 +153,10 @@ describe("GET /ok", () => {
       runs: { countPending } as never, // the one thing that a health check asks of it
       readiness: { reason: async () => null },
       metrics: createMetrics(),
+      replica: { id: "r", role: "all", leases: () => 0 },
       routes: [],
       hasLangsmith: false,
+      bridgeState: () => ({ type: "memory", state: "up" }),
       disabled: {
         assistants: false,
         crons: false,

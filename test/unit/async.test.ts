@@ -151,7 +151,40 @@ describe("readAhead", () => {
     expect(seen).toEqual([0, 1, 2, 3, 4]);
   });
 
-  it("tells when it has taken what was ready, however much that was", async () => {
+  it("loses nothing of a burst whose source fails in the next turn of the event loop", async () => {
+    const source = new ReadableStream<number>({
+      start(controller) {
+        for (let value = 0; value < 5_000; value++) controller.enqueue(value);
+        setImmediate(() => controller.error(new Error("too late")));
+      },
+    });
+    let seen = 0;
+    const reading = (async () => {
+      for await (const _value of readAhead(source)) seen++;
+    })();
+    await expect(reading).rejects.toThrow("too late");
+    expect(seen).toBe(5_000);
+  });
+
+  it("tells of a failure when who reads behind the reader has had a turn to take all of it", async () => {
+    const stream = new ReadableStream<number>({
+      async start(controller) {
+        try {
+          for await (const value of readAhead(failingStream())) controller.enqueue(value);
+        } catch (error) {
+          controller.error(error);
+        }
+      },
+    });
+    const seen: number[] = [];
+    const reading = (async () => {
+      for await (const value of stream) seen.push(value);
+    })();
+    await expect(reading).rejects.toThrow("too late");
+    expect(seen).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  it("tells when its reader has taken what was ready, however much that was", async () => {
     let stop = (): void => {};
     const stopped = new Promise<void>((resolve) => {
       stop = resolve;
@@ -170,6 +203,20 @@ describe("readAhead", () => {
     ahead.caughtUp().then(stop);
     await expect(reading).rejects.toThrow("stopped");
     expect(last).toBe(9_999);
+  });
+
+  it("keeps nobody waiting for a reader that has left", async () => {
+    const ahead = readAhead(
+      (async function* () {
+        yield* [1, 2, 3];
+        await STUCK;
+      })(),
+    );
+    const caughtUp = ahead.caughtUp();
+    const iterator = ahead[Symbol.asyncIterator]();
+    await iterator.next();
+    void iterator.return?.();
+    await caughtUp;
   });
 
   it("ends its source when the reader leaves", async () => {

@@ -171,13 +171,59 @@ describe("what cannot be used is refused with the path of the key", () => {
     ["a wrong type", `${GRAPHS}server: { port: high }`, "server.port: Invalid input: expected number, received string"],
     [
       "a database that is not built",
-      `${GRAPHS}database: { type: postgres }`,
-      'database.type: expected sqlite or memory, got "postgres"',
+      `${GRAPHS}database: { type: oracle }`,
+      'database.type: expected sqlite or memory or postgres, got "oracle"',
+    ],
+    [
+      "a server without an address",
+      `${GRAPHS}database: { type: postgres, url: "" }`,
+      'database.url: expected an address such as "postgres://user:password@host:5432/database"',
+    ],
+    [
+      "an address without a server",
+      `${GRAPHS}database: { url: "postgres://u:secret@h/d" }`,
+      "database.url: an address of PostgreSQL, and database.type is sqlite",
+    ],
+    [
+      "state that forgets what is on a server",
+      `${GRAPHS}database: { type: postgres, url: "postgres://u:p@h/d" }\ncheckpointer: { type: memory }`,
+      "checkpointer.type: memory with database.type postgres: threads would outlive their state",
+    ],
+    [
+      "state on a server without its runs",
+      `${GRAPHS}checkpointer: { type: postgres }`,
+      "checkpointer.type: postgres with database.type sqlite: what a run writes is checked against its row",
+    ],
+    [
+      "a file for the state of threads on a server",
+      `${GRAPHS}database: { type: postgres, url: "postgres://u:p@h/d" }\ncheckpointer: { type: sqlite }`,
+      "checkpointer.type: sqlite with database.type postgres: threads would outlive their state",
+    ],
+    [
+      "an address of a file",
+      `${GRAPHS}checkpointer: { url: "postgres://u:secret@h/d" }`,
+      "checkpointer.url: an address of PostgreSQL, and checkpointer.type is sqlite",
+    ],
+    [
+      "items beside a server",
+      `${GRAPHS}database: { type: postgres, url: "postgres://u:p@h/d" }\nstore: { type: sqlite }`,
+      "store.type: sqlite keeps items in the database, and database.type is postgres",
     ],
     [
       "a bridge that is not built",
-      `${GRAPHS}stream_bridge: { type: redis }`,
-      'stream_bridge.type: expected memory, got "redis"',
+      `${GRAPHS}stream_bridge: { type: kafka }`,
+      'stream_bridge.type: expected memory or redis, got "kafka"',
+    ],
+    ["a Redis nowhere", `${GRAPHS}stream_bridge: { type: redis }`, "stream_bridge.url: is missing"],
+    [
+      "a Redis that is not used",
+      `${GRAPHS}stream_bridge: { url: "redis://redis:6379" }`,
+      "stream_bridge.url: is only for type redis",
+    ],
+    [
+      "a prefix that is not used",
+      `${GRAPHS}stream_bridge: { key_prefix: "a:" }`,
+      "stream_bridge.key_prefix: is only for type redis",
     ],
     [
       "a graph in Python",
@@ -206,6 +252,16 @@ describe("what cannot be used is refused with the path of the key", () => {
       "checkpointer.type: memory with database.type sqlite: threads would outlive their state",
     ],
     [
+      "a replica that can be one of several only",
+      `${GRAPHS}role: worker`,
+      "role: worker with database.type sqlite, checkpointer.type sqlite, store.type sqlite, stream_bridge.type memory: other replicas can use none of it",
+    ],
+    [
+      "leases that one late renewal would lose",
+      `${GRAPHS}runs: { lease_seconds: 10, heartbeat_seconds: 5 }`,
+      "runs.lease_seconds: is not more than twice heartbeat_seconds",
+    ],
+    [
       "state that outlives its threads",
       `${GRAPHS}database: { type: memory }\ncheckpointer: { type: sqlite }`,
       "checkpointer.type: sqlite with database.type memory",
@@ -227,6 +283,15 @@ describe("what cannot be used is refused with the path of the key", () => {
     expect(said).toContain(`config.yaml: ${message}`);
     expect(said).not.toContain("\n");
   });
+
+  it.each(["redis//:s3cret@host", "http://:s3cret@host", "redis://:s3cret@host/x", "redis://:s3cret@host?a=b"])(
+    "the address %s of a Redis, without its password",
+    (url) => {
+      const said = refusal(`${GRAPHS}stream_bridge: { type: redis, url: ${JSON.stringify(url)} }`);
+      expect(said).toContain("config.yaml: stream_bridge.url: expected redis://");
+      expect(said).not.toContain("s3cret");
+    },
+  );
 
   it("a missing file, and a folder with none", () => {
     expect(() => loadConfig({ cwd: folder, environment: {} })).toThrow("no config.yaml and no langgraph.json in");
@@ -341,3 +406,12 @@ describe("what has names of its own in the environment", () => {
     );
   });
 });
+
+it.each(["mysql://u:secret@h/d", "postgres://u:secret@h", "u:secret@h", 7])(
+  "an address such as %j is refused unseen",
+  (url) => {
+    const message = refusal(`${GRAPHS}database: { type: postgres, url: ${JSON.stringify(url)} }\n`);
+    expect(message).toContain("database.url: expected an address");
+    expect(message).not.toContain("secret");
+  },
+);

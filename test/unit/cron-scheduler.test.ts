@@ -8,8 +8,8 @@ import { createCronScheduler } from "../../src/crons/scheduler.js";
 import { createRunManager } from "../../src/runs/manager.js";
 import { createCommitGroup } from "../../src/storage/commit-group.js";
 import { SqlCronStore } from "../../src/storage/crons.js";
+import type { NewCron } from "../../src/storage/ports/crons.js";
 import { SqlRunStore } from "../../src/storage/runs.js";
-import type { NewCron } from "../../src/storage/storage.js";
 import { openRunKit, settle } from "../support/run-kit.js";
 import { newAssistant, newCron } from "../support/sql-stores.js";
 

@@ -102,6 +102,19 @@ describe("draftRun", () => {
     expect(draftRun(runRequest({ context: own }), context).payload.context).toEqual(expected);
   });
 
+  it("refuses more metadata than a graph can carry, wherever it comes from", () => {
+    const keys = (count: number, of: string) =>
+      Object.fromEntries(Array.from({ length: count }, (_, n) => [`${of}${n}`, n]));
+    const draft = (inConfig: number) =>
+      draftRun(runRequest({ metadata: keys(90, "run"), config: { metadata: keys(inConfig, "config") } }), {
+        ...context,
+        assistant: { ...assistant, metadata: keys(80, "assistant") },
+        thread: { ...thread, metadata: { ...keys(90, "run"), ...keys(80, "thread") } },
+      });
+    expect(Object.keys(draft(6).metadata)).toHaveLength(250);
+    expect(() => draft(7)).toThrow("have 257 keys together, of at most 256");
+  });
+
   it("is due after its delay", () => {
     expect(draftRun(runRequest({ afterSeconds: 1.5 }), context).runAfter).toBe(2_500);
   });

@@ -550,6 +550,20 @@ const BAD: Readonly<Record<Rule, readonly Example[]>> = {
       },
     },
     {
+      name: "a freeze that was over before the claim that spent the attempt",
+      history: {
+        audit: audit(["R", "running"], ["R", "pending"], ["R", "running"], ["R", "success"]),
+        faults: [{ kind: "loss", at: 100, until: 500 }],
+      },
+    },
+    {
+      name: "a broken connection that cost nobody his lease",
+      history: {
+        audit: audit(["R", "running"], ["R", "pending"], ["R", "running"], ["R", "success"]),
+        faults: [{ kind: "other", at: 1_500, until: 1_600 }],
+      },
+    },
+    {
       name: "a claim after the drain began",
       history: {
         audit: audit(["R", "pending"], ["R", "running"], ["R", "success"]),
@@ -699,6 +713,13 @@ const BAD: Readonly<Record<Rule, readonly Example[]>> = {
 
 const GOOD: readonly Example[] = [
   { name: "nothing", history: {} },
+  {
+    name: "a lease that was lost by a freeze which began before the claim was stamped",
+    history: {
+      audit: audit(["R", "running"], ["R", "pending"], ["R", "running"], ["R", "success"]),
+      faults: [{ kind: "loss", at: 900, until: 1_900 }],
+    },
+  },
   {
     name: "a checkpoint that tells no time, because its graph broke the clock",
     history: {
@@ -871,6 +892,13 @@ const GOOD: readonly Example[] = [
         reads("a", null, seen("1-1 metadata", "1-2 custom", "1-3 end")),
         reads("b", null, seen("- metadata", "- values", "2-1 end")),
       ],
+    },
+  },
+  {
+    name: "a reader of a run that was rolled back, whose log is gone",
+    history: {
+      audit: audit(["R", "pending"], ["R", "running"], ["R", "interrupted"], ["R", null]),
+      readers: [reads("a", null, seen("1-1 metadata"), "cut"), reads("a", "1-1", [])],
     },
   },
   {

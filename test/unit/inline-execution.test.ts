@@ -126,6 +126,25 @@ it("a graph whose own checkpointer never answers ends with what its stream said"
   expect(await result).toMatchObject({ kind: "failed", error: { error: "RangeError", message: "it failed" } });
 });
 
+it("what a graph had said at once before it failed is passed on, all of it", async () => {
+  const COUNT = 5_000;
+  const failing = new StateGraph(MessagesAnnotation)
+    .addNode("talk", async (_state, { writer }) => {
+      for (let index = 0; index < COUNT; index++) writer?.({ index });
+      await new Promise(setImmediate);
+      throw new RangeError("it failed");
+    })
+    .addEdge(START, "talk")
+    .compile();
+  const { host } = await openHost(failing);
+  const events = host.execute(customOnly(), new AbortController().signal);
+  let count = 0;
+  let step = await events.next();
+  for (; step.done !== true; step = await events.next()) count++;
+  expect(step.value).toMatchObject({ kind: "failed", error: { message: "it failed" } });
+  expect(count).toBe(COUNT);
+});
+
 it("what a graph had said when it was stopped is passed on, however long that takes to read", async () => {
   const COUNT = 5_000;
   const talker = new StateGraph(MessagesAnnotation)

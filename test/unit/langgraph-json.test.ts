@@ -73,6 +73,8 @@ it("serves a project that has only a langgraph.json", () => {
   expect(config.store.index).toMatchObject({ dims: 3, embed: "./embed.ts:embed", fields: ["text"], reembed: false });
   expect(config.checkpointer).toEqual({
     type: "sqlite",
+    url: null,
+    poolSize: 5,
     ttl: { strategy: "keep_latest", defaultTtl: 43_200, sweepIntervalMinutes: 10, sweepLimit: 50 },
   });
 });

@@ -2,7 +2,7 @@
 import { expect, it } from "vitest";
 import { foldRun } from "../../src/runs/ledger-folding.js";
 import { eventsOf, segmentsOf } from "../../src/runs/ledger-segments.js";
-import type { KeptSegment, RunLedger } from "../../src/storage/storage.js";
+import type { KeptSegment, RunLedger } from "../../src/storage/ports/ledger.js";
 import { event } from "../support/events.js";
 
 /** The ledger of one run; notes how many events each replacement holds. */

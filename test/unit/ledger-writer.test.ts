@@ -197,6 +197,37 @@ describe("flush", () => {
     await writer.flush("r2");
   });
 
+  it("resolves when it is written, also where that begins when a write of others is done", async () => {
+    const { writer, kept, ledger } = await open();
+    const append = ledger.append.bind(ledger);
+    vi.spyOn(ledger, "append").mockImplementation(async (segments) => {
+      await settle();
+      await append(segments);
+    });
+    writer.append("r2", custom(1));
+    const others = writer.flush("r2");
+    writer.append("r1", custom(1));
+    await writer.flush("r1");
+    expect(kept("r1")).toEqual([['"1"']]);
+    await others;
+  });
+
+  it("does not wait for what other runs go on saying", async () => {
+    const { writer, kept, ledger } = await open();
+    const append = ledger.append.bind(ledger);
+    let commits = 0;
+    vi.spyOn(ledger, "append").mockImplementation(async (segments) => {
+      await append(segments);
+      if (++commits < 20) writer.append("r2", custom(commits)); // there is always more to write
+    });
+    writer.append("r1", custom(1));
+    writer.append("r2", custom(0));
+    await writer.flush("r1");
+    expect(kept("r1")).toEqual([['"1"']]);
+    expect(commits).toBeLessThan(5);
+    await writer.stop();
+  });
+
   it("does not hang on a disk that is full", async () => {
     const { writer, ledger } = await open();
     vi.spyOn(ledger, "append").mockRejectedValue(new Error("database or disk is full"));

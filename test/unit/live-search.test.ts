@@ -1,15 +1,22 @@
 /** A search that goes on, over real threads and a clock that is set by hand. */
 import { describe, expect, it, onTestFinished } from "vitest";
-import { watchThreads } from "../../src/storage/thread-changes.js";
 import { type LiveChange, openLiveSearch } from "../../src/threads/live-search.js";
-import { admission, claim, leaseOf, newThread, openSqlStores, outcome, projection } from "../support/sql-stores.js";
+import {
+  admission,
+  claim,
+  leaseOf,
+  newThread,
+  openSqlStores,
+  outcome,
+  projection,
+  reservation,
+} from "../support/sql-stores.js";
 
 const GATHER_MS = 50;
 
 async function open({ filter = {}, limit = 10, maxBytes = 1e9 }: Partial<Parameters<typeof openLiveSearch>[1]> = {}) {
   const stores = await openSqlStores();
-  const changes = watchThreads(stores.connection);
-  const { threads, clock } = stores;
+  const { threads, clock, changes } = stores;
   const put = (threadId: string, metadata = {}) => threads.create(newThread({ threadId, metadata }));
   await put("a", { team: "blue" });
   clock.advance(1);
@@ -77,7 +84,7 @@ describe("a search that goes on", () => {
     const told = await toldAfter(async () => {
       await threads.patch("c", { metadata: { title: "secret" } });
       await threads.remove("c");
-      await threads.reserve("b", "owner");
+      await threads.reserve("b", reservation("owner"));
       await threads.patch("a", { metadata: { title: "x" } });
     });
     expect(told).toEqual(["+a"]);

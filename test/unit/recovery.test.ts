@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { Run } from "../../src/core/model.js";
 import { graphInputOf, type RecoveryContext } from "../../src/runs/recovery.js";
-import type { Leftover } from "../../src/storage/storage.js";
+import type { Leftover } from "../../src/storage/ports/checkpoints.js";
 import { claimedRun, PAYLOAD } from "../support/sql-stores.js";
 
 const NOTHING: Leftover = { checkpoint: false, work: false, taken: [], memory: false };
@@ -15,7 +15,7 @@ function contextWith(left: Partial<Leftover>, context: Partial<RecoveryContext> 
   const done: string[] = [];
   const checkpoints: RecoveryContext["checkpoints"] = {
     leftBy: () => ({ ...NOTHING, ...left }),
-    stepBack: (_thread, _run, { root }) => void done.push(root ? "step back" : "step back in subgraphs"),
+    stepBack: (_run, { root }) => void done.push(root ? "step back" : "step back in subgraphs"),
     deleteRun: () => void done.push("delete"),
   };
   return { done, context: { pending: {}, checkpoints, hasBreakpoints: false, ...context } };
@@ -29,9 +29,9 @@ const input = { kind: "input", value: PAYLOAD.input };
 const checkpoint = { checkpointNs: "", checkpointId: "older" };
 
 describe("what a run is driven with", () => {
-  it("is its input at its first claim, whatever is stored", () => {
+  it("is its input at its first claim, whatever is stored", async () => {
     const { context, done } = contextWith({ checkpoint: true, work: true });
-    expect(graphInputOf(claimedRun({ fence: 1 }), context)).toEqual(input);
+    expect(await graphInputOf(claimedRun({ fence: 1 }), context)).toEqual(input);
     expect(done).toEqual([]);
   });
 
@@ -49,9 +49,9 @@ describe("what a run is driven with", () => {
       { checkpoint },
       true,
     ],
-  ])("starts over or goes on when %s", (_title, left, payload, startsOver) => {
+  ])("starts over or goes on when %s", async (_title, left, payload, startsOver) => {
     const { context, done } = contextWith(left);
-    expect(graphInputOf(runWith(payload), context)).toEqual(startsOver ? input : { kind: "continue" });
+    expect(await graphInputOf(runWith(payload), context)).toEqual(startsOver ? input : { kind: "continue" });
     expect(done).toEqual(["step back in subgraphs", ...(startsOver ? ["delete"] : [])]);
   });
 
@@ -59,9 +59,9 @@ describe("what a run is driven with", () => {
     ["its graph was compiled with breakpoints", {}, true],
     ["it stops before nodes", { interruptBefore: ["n"] }, false],
     ["it stops after nodes", { interruptAfter: "*" }, false],
-  ])("makes the head again when %s", (_title, payload, hasBreakpoints) => {
+  ])("makes the head again when %s", async (_title, payload, hasBreakpoints) => {
     const { context, done } = contextWith({ checkpoint: true }, { hasBreakpoints });
-    graphInputOf(runWith(payload), context);
+    await graphInputOf(runWith(payload), context);
     expect(done).toEqual(["step back"]);
   });
 });
@@ -76,23 +76,23 @@ describe("the answers of a command", () => {
     ["are given but for those that were taken", { work: true, taken: [A] }, { kind: "continue", resume: { [B]: "b" } }],
     ["are not given again when all were taken", { work: true, taken: [B, A] }, { kind: "continue" }],
     ["are not given again beyond the superstep that they were for", { checkpoint: true }, { kind: "continue" }],
-  ])("%s", (_title, left, expected) => {
+  ])("%s", async (_title, left, expected) => {
     const { context } = contextWith(left, { pending: PENDING });
-    expect(graphInputOf(runWith({ command }), context)).toEqual(expected);
+    expect(await graphInputOf(runWith({ command }), context)).toEqual(expected);
   });
 
-  it("are matched to what waits now", () => {
+  it("are matched to what waits now", async () => {
     const { context } = contextWith({}, { pending: { task: PENDING.task } });
-    expect(graphInputOf(runWith({ command: { resume: "yes" } }), context)).toEqual({
+    expect(await graphInputOf(runWith({ command: { resume: "yes" } }), context)).toEqual({
       kind: "command",
       command: { resume: { [A]: "yes" } },
     });
   });
 
-  it("leave the rest of the command when nothing waits, and the input when there is no rest", () => {
+  it("leave the rest of the command when nothing waits, and the input when there is no rest", async () => {
     const { context } = contextWith({});
-    expect(graphInputOf(runWith({ command: { resume: "yes" } }), context)).toEqual(input);
-    expect(graphInputOf(runWith({ command: { resume: "yes", goto: "n" } }), context)).toEqual({
+    expect(await graphInputOf(runWith({ command: { resume: "yes" } }), context)).toEqual(input);
+    expect(await graphInputOf(runWith({ command: { resume: "yes", goto: "n" } }), context)).toEqual({
       kind: "command",
       command: { goto: "n" },
     });

@@ -16,7 +16,7 @@ function expired(count: number, outgrownCount = 0) {
       listOutgrown: async (limit) => [...outgrown].slice(0, limit),
       async pruneOutgrown(threadId, prune) {
         if (!outgrown.has(threadId)) return false;
-        prune();
+        prune({});
         return outgrown.delete(threadId);
       },
     },

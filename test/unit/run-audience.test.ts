@@ -1,7 +1,9 @@
 /** A run outlives its client for a moment: who comes back in time keeps it alive. */
 import { describe, expect, it } from "vitest";
 import { createRunAudience } from "../../src/api/run-audience.js";
+import { silentLog } from "../../src/core/log.js";
 import { createFakeClock } from "../support/fake-clock.js";
+import { settle } from "../support/run-kit.js";
 
 function open(graceMs = 2_000) {
   const clock = createFakeClock();
@@ -151,4 +153,88 @@ it("what one run's client wants concerns no other run", () => {
   clock.advance(2_000);
   expect(cancelled).toEqual(["run"]);
   stay("ended");
+});
+
+describe("among replicas", () => {
+  /** Replicas that hear of each other's wishes, or only look. */
+  function openReplicas({ hear }: { readonly hear: boolean }) {
+    const clock = createFakeClock();
+    const abandonedAt = new Map<string, number>();
+    const listeners = new Set<() => void>();
+    const cancelled: string[] = [];
+    const cancelAbandoned = (): void => {
+      for (const [runId, at] of abandonedAt) if (clock.now() - at >= GRACE_MS) cancelled.push(runId);
+    };
+    const replica = () =>
+      createRunAudience({
+        clock,
+        graceMs: GRACE_MS,
+        cancel: cancelAbandoned,
+        onRunEnd: () => () => {},
+        others: {
+          async abandon(runId) {
+            abandonedAt.set(runId, clock.now());
+            if (hear) for (const listener of listeners) listener();
+          },
+          reclaim: async (runIds) => runIds.filter((runId) => abandonedAt.delete(runId)),
+          onAbandoned(_runId, listener) {
+            listeners.add(listener);
+            return () => listeners.delete(listener);
+          },
+          lookMs: LOOK_MS,
+          log: silentLog,
+        },
+      });
+    const pass = async (ms: number): Promise<void> => {
+      for (let left = ms; left > 0; left -= 1_000) {
+        clock.advance(Math.min(left, 1_000));
+        await settle();
+      }
+    };
+    return { clock, cancelled, abandonedAt, listeners, pass, a: replica(), b: replica() };
+  }
+  const LOOK_MS = 5_000;
+  const GRACE_MS = 6_000;
+  const CLIENT = { cancelOnDisconnect: true };
+  const ONLOOKER = { cancelOnDisconnect: false };
+
+  it.each([true, false])("a run lives that is read on another one (hints: %s), and no longer", async (hear) => {
+    const { a, b, pass, cancelled } = openReplicas({ hear });
+    const leave = b.join("run", ONLOOKER);
+    a.join("run", CLIENT)("left");
+    await pass(60_000);
+    expect(cancelled).toEqual([]);
+    leave("left"); // it wants nothing itself: the wish is the other client's
+    await pass(GRACE_MS);
+    expect(cancelled).toEqual(["run"]);
+  });
+
+  it("a client that comes back through another one keeps its run", async () => {
+    const { a, b, pass, cancelled, abandonedAt } = openReplicas({ hear: false });
+    a.join("run", CLIENT)("left");
+    await pass(2_000);
+    b.join("run", ONLOOKER);
+    await settle();
+    expect(abandonedAt.size).toBe(0);
+    await pass(60_000);
+    expect(cancelled).toEqual([]);
+  });
+
+  it("a run that nobody comes back to stops when the grace is over", async () => {
+    const { a, pass, cancelled } = openReplicas({ hear: true });
+    a.join("run", CLIENT)("left");
+    await pass(GRACE_MS - 1_000);
+    expect(cancelled).toEqual([]);
+    await pass(1_000);
+    expect(cancelled).toEqual(["run"]);
+  });
+
+  it("nothing is left of readers that have gone", async () => {
+    const { a, b, clock, listeners, pass } = openReplicas({ hear: true });
+    b.join("run", ONLOOKER)("left");
+    a.join("run", CLIENT)("ended");
+    await pass(1_000);
+    for (const audience of [a, b]) audience.close();
+    expect([clock.pending(), listeners.size]).toEqual([0, 0]);
+  });
 });

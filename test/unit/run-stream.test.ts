@@ -2,7 +2,6 @@
 import { pino } from "pino";
 import { expect, it } from "vitest";
 import { createRunAnswers } from "../../src/api/run-stream.js";
-import { createMemorySignals } from "../../src/bridge/memory.js";
 import { createMetrics } from "../../src/core/metrics.js";
 import type { RunManager } from "../../src/runs/manager.js";
 import type { RunReading, StreamItem } from "../../src/runs/reading.js";
@@ -11,7 +10,6 @@ import { createFakeClock } from "../support/fake-clock.js";
 it("an event is made bytes once, whatever the number of readers", async () => {
   const answers = createRunAnswers({
     manager: {} as RunManager, // asked only to cancel a run, and nobody leaves
-    signals: createMemorySignals(),
     disconnectGraceMs: 0,
     clock: createFakeClock(),
     log: pino({ level: "silent" }),
@@ -33,6 +31,7 @@ it("an event is made bytes once, whatever the number of readers", async () => {
   const reading: RunReading = {
     runId: "run",
     fence: 1,
+    now: async () => ({ from: "now" }),
     async *follow() {
       for (let start = 0; start < events.length; start += 10) {
         yield events.slice(start, start + 10);

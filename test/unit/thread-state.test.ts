@@ -7,7 +7,7 @@ import { openCheckpoints } from "../../src/storage/checkpoints.js";
 import { createThreadStateService } from "../../src/threads/state.js";
 import { createDrivenHost } from "../support/driven-host.js";
 import { settle } from "../support/run-kit.js";
-import { admitAndClaim, leaseOf, openSqlStores, outcome, projection } from "../support/sql-stores.js";
+import { admitAndClaim, leaseOf, openSqlStores, outcome, projection, reservation } from "../support/sql-stores.js";
 
 const UPDATE = {
   checkpoint: null,
@@ -28,8 +28,8 @@ async function openKit() {
     configOf: async () => ({}),
     // The process dies before it gives the thread back.
     whileReserved: async (threadId, work) => {
-      await threads.reserve(threadId, "dead");
-      return work();
+      await threads.reserve(threadId, reservation("dead"));
+      return work("dead");
     },
     clock,
     log: silentLog,
@@ -77,7 +77,7 @@ it("the error of a run before the update is over, that of one after it is not", 
   await state.finishUpdates();
   expect(await threads.get("t1")).toMatchObject({ status: "idle", error: null });
   await endRun({ status: "error", error: ERROR, projection: null });
-  await threads.reserve("t1", "died before it wrote");
+  await threads.reserve("t1", reservation("died before it wrote"));
   await state.finishUpdates();
   expect(await threads.get("t1")).toMatchObject({ status: "error", error: ERROR });
   expect(await threads.listReserved()).toEqual([]);
@@ -90,7 +90,7 @@ it("a graph that cannot show the state, or never does, holds up neither the star
   const before = await threads.get("t1");
   const getState = vi.spyOn(host, "getState").mockRejectedValueOnce(new Error("the graph could not be made"));
   await state.finishUpdates();
-  await threads.reserve("t1", "dead");
+  await threads.reserve("t1", reservation("dead"));
   getState.mockReturnValueOnce(new Promise(() => {}));
   const started = state.finishUpdates();
   await settle();

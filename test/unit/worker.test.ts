@@ -156,6 +156,27 @@ describe("stopping", () => {
     expect(value.events.map(({ event }: { event: string }) => event)).toEqual(["metadata", "values"]);
   });
 
+  it("gives a run back although that cannot be written down at once", async () => {
+    const { worker, stop, admit, host, runs } = await openRunKit();
+    worker.start();
+    await admit({ runId: "r1" });
+    await host.next();
+    vi.spyOn(runs, "release").mockRejectedValueOnce(new Error("a connection broke"));
+    await stop(0);
+    expect(await runs.get("t1", "r1")).toMatchObject({ status: "pending", attempt: 0 });
+  });
+
+  it("gives back a run that could not begin, because the storage is away", async () => {
+    const { worker, stop, admit, host, runs, threads } = await openRunKit({ isAway: () => true });
+    vi.spyOn(threads, "pendingInterrupts").mockRejectedValue(new Error("the database is away"));
+    worker.start();
+    await admit({ runId: "r1" });
+    await settle();
+    await stop(0);
+    expect(host.active()).toBe(0);
+    expect(await runs.get("t1", "r1")).toMatchObject({ status: "pending", attempt: 0 });
+  });
+
   it("waits for a run whose admission is under way", async () => {
     const { worker, stop, host, runs } = await openRunKit();
     worker.start();
@@ -196,6 +217,35 @@ describe("an attempt", () => {
     await admit({ runId: "r2" });
     (await host.next()).end({ kind: "finished", projection: null });
     expect((await ended("r2")).map((data) => JSON.parse(data)).at(-2)).toEqual({ a: 1 });
+  });
+
+  it("begins when what it begins with can be read, however long the storage is away", async () => {
+    const away = new Error("the database is away");
+    const { worker, admit, host, threads, clock, status, ended } = await openRunKit({
+      isAway: (error) => error === away,
+    });
+    const pending = vi.spyOn(threads, "pendingInterrupts").mockRejectedValue(away);
+    worker.start();
+    await admit({ runId: "r1" });
+    for (let second = 0; second < 30; second++) {
+      await settle();
+      clock.advance(1_000);
+    }
+    expect([host.active(), await status("r1")]).toEqual([0, "running"]);
+    pending.mockRestore();
+    clock.advance(1_000);
+    (await host.next()).end();
+    await ended("r1");
+    expect(await status("r1")).toBe("success");
+  });
+
+  it("is an error when what it begins with cannot be read, and the storage is there", async () => {
+    const { worker, admit, threads, status, ended } = await openRunKit({ isAway: () => false });
+    vi.spyOn(threads, "pendingInterrupts").mockRejectedValueOnce(new Error("broken"));
+    worker.start();
+    await admit({ runId: "r1" });
+    await ended("r1");
+    expect(await status("r1")).toBe("error");
   });
 
   it("is an error when the host breaks", async () => {
@@ -315,16 +365,15 @@ describe("an attempt", () => {
     expect((await threads.get("t1"))?.status).toBe("idle");
   });
 
-  it.each(["finish", "markRollingBack", "removeRolledBack", "release"] as const)(
+  it.each(["finish", "markRollingBack", "removeRolledBack"] as const)(
     "writes its end down later when %s fails",
     async (method) => {
-      const { worker, stop, admit, host, runs, clock, signals, ended } = await openRunKit();
+      const { worker, admit, host, runs, clock, signals, ended } = await openRunKit();
       worker.start();
       await admit({ runId: "r1" });
       const execution = await host.next();
       vi.spyOn(runs, method).mockRejectedValueOnce(new Error("disk full"));
       if (method === "finish") execution.end();
-      if (method === "release") return expect(stop(0)).resolves.toBeUndefined();
       if (method !== "finish") {
         await runs.requestCancel("t1", "r1", "rollback");
         signals.send("cancel:r1");

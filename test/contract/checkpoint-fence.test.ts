@@ -1,7 +1,7 @@
 /** On PostgreSQL only who holds a run, or has reserved a thread, writes to it: processes are told apart by their pools. */
 import { emptyCheckpoint, uuid6 } from "@langchain/langgraph-checkpoint";
 import { Kysely, PostgresDialect } from "kysely";
-import pg from "pg";
+import type pg from "pg";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { hostKit } from "../../src/core/kit.js";
 import { migrateCheckpoints } from "../../src/storage/checkpoint-postgres-schema.js";
@@ -11,7 +11,7 @@ import type { Checkpoints } from "../../src/storage/ports/checkpoints.js";
 import { OWNER_TABLES } from "../support/checkpoint-drivers.js";
 import { sequence, THREAD } from "../support/checkpoint-graphs.js";
 import { logOf } from "../support/checkpoint-rows.js";
-import { makeDatabase, POSTGRES_MISSING } from "../support/postgres-server.js";
+import { makeDatabase, openTestPool, POSTGRES_MISSING } from "../support/postgres-server.js";
 
 const METADATA = { source: "loop", step: 1, parents: {} } as const;
 const TASK = "7a4b3f0e-5f1c-4c55-9d8e-0d5f2b1c6a77";
@@ -26,16 +26,15 @@ describe.skipIf(POSTGRES_MISSING !== undefined)("checkpoints on PostgreSQL", () 
 
   beforeAll(async () => {
     url = await makeDatabase();
-    const pool = new pg.Pool({ connectionString: url });
+    const pool = openTestPool(url);
     await pool.query(OWNER_TABLES);
     await migrateCheckpoints(pool);
     await pool.end();
   });
 
   beforeEach(async () => {
-    first = new pg.Pool({ connectionString: url, max: 3 });
-    second = new pg.Pool({ connectionString: url, max: 3 });
-    for (const pool of [first, second]) pool.on("error", () => {}); // some are cut on purpose
+    first = openTestPool(url, { max: 3 });
+    second = openTestPool(url, { max: 3 });
     zombie = await openPostgresCheckpoints(first);
     owner = await openPostgresCheckpoints(second);
     await second.query("TRUNCATE runs, threads, state_checkpoints, state_values, state_writes");
@@ -284,17 +283,17 @@ describe.skipIf(POSTGRES_MISSING !== undefined)("checkpoints on PostgreSQL", () 
   it("a checkpointer's database that is not that of the runs is refused", async () => {
     const database = new Kysely<Schema>({ dialect: new PostgresDialect({ pool: first }) });
     await requireDatabaseOfRuns(second, database);
-    const elsewhere = new pg.Pool({ connectionString: await makeDatabase(), max: 1 });
+    const elsewhere = openTestPool(await makeDatabase(), { max: 1 });
     await expect(requireDatabaseOfRuns(elsewhere, database)).rejects.toThrow(
       "checkpointer.url leads to another database",
     );
-    const schema = new pg.Pool({ connectionString: url, options: "-c search_path=pg_catalog", max: 1 });
+    const schema = openTestPool(url, { options: "-c search_path=pg_catalog", max: 1 });
     await expect(requireDatabaseOfRuns(schema, database)).rejects.toThrow("checkpointer.url leads to another database");
     await Promise.all([elsewhere.end(), schema.end()]);
   });
 
   it("two processes that start at once make the tables once, and one that is too old for them is refused", async () => {
-    const pools = Array.from({ length: 4 }, () => new pg.Pool({ connectionString: url, max: 1 }));
+    const pools = Array.from({ length: 4 }, () => openTestPool(url, { max: 1 }));
     await second.query("DROP TABLE state_checkpoints, state_values, state_writes, state_probe, state_migrations");
     await expect(openPostgresCheckpoints(second)).rejects.toThrow("checkpoints 001");
     await Promise.all(pools.map((pool) => migrateCheckpoints(pool)));

@@ -6,14 +6,14 @@
  */
 import type { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
 import { SqliteSaver } from "@langchain/langgraph-checkpoint-sqlite";
-import pg from "pg";
+import type pg from "pg";
 import { hostKit } from "../../src/core/kit.js";
 import { migrateCheckpoints } from "../../src/storage/checkpoint-postgres-schema.js";
 import { openCheckpoints } from "../../src/storage/checkpoints.js";
 import { openPostgresCheckpoints } from "../../src/storage/checkpoints-postgres.js";
 import type { Checkpoints, ClaimedRun } from "../../src/storage/ports/checkpoints.js";
 import { type Dump, dumpOf } from "./checkpoint-rows.js";
-import { makeDatabase, POSTGRES_MISSING } from "./postgres-server.js";
+import { makeDatabase, openTestPool, POSTGRES_MISSING } from "./postgres-server.js";
 
 export interface OpenedCheckpoints {
   readonly checkpoints: Checkpoints;
@@ -58,8 +58,7 @@ let shared: Promise<pg.Pool> | undefined;
 
 /** One database for all tests of a file. */
 async function sharedPool(): Promise<pg.Pool> {
-  const pool = new pg.Pool({ connectionString: await makeDatabase(), max: 5 });
-  pool.on("error", () => {}); // the database is dropped when the file is done
+  const pool = openTestPool(await makeDatabase(), { max: 5 });
   await pool.query(OWNER_TABLES);
   await migrateCheckpoints(pool);
   return pool;

@@ -9,13 +9,12 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "@langchain/langgraph-sdk";
-import pg from "pg";
 import { TRIED_HEADER } from "./crash-load.js";
 import { type FaultProxy, startFaultProxy } from "./fault-proxy.js";
 import { dumpPostgres } from "./history-dump-postgres.js";
 import { type Changes, NGINX, NGINX_MISSING, type Nginx, startNginx } from "./nginx.js";
 import { ownPort } from "./ports.js";
-import { makeDatabase, POSTGRES_MISSING } from "./postgres-server.js";
+import { makeDatabase, openTestPool, POSTGRES_MISSING } from "./postgres-server.js";
 import { HEDDLE, type Program, startProgram } from "./process.js";
 import { prepareRedisServer, REDIS_SERVER_MISSING, type RedisServer } from "./redis-server.js";
 import { within } from "./within.js";
@@ -120,8 +119,7 @@ async function open(
   const folder = mkdtempSync(join(tmpdir(), "heddle-cluster-"));
   closings.push(() => rmSync(folder, { recursive: true, force: true }));
   const databaseUrl = await makeDatabase();
-  const pool = new pg.Pool({ connectionString: databaseUrl, max: 4 });
-  pool.on("error", () => {}); // a fault ends connections; what is asked fails by itself
+  const pool = openTestPool(databaseUrl, { max: 4 });
   closings.push(() => pool.end());
   const redis = await prepareRedisServer();
   closings.push(() => redis[Symbol.asyncDispose]());

@@ -35,6 +35,17 @@ export async function onServer(text: string, database = SERVER): Promise<void> {
   }
 }
 
+/**
+ * A pool for a test. Its end does not wait for its connections: one that the server still holds is told that its database is
+ * dropped, and what nobody hears ends the process.
+ */
+export function openTestPool(connectionString: string, options: pg.PoolConfig = {}): pg.Pool {
+  const pool = new pg.Pool({ ...options, connectionString });
+  pool.on("error", () => {}); // of a connection that nobody uses
+  pool.on("connect", (client) => client.on("error", () => {})); // what was asked of it fails by itself
+  return pool;
+}
+
 const made: string[] = [];
 
 if (process.env.VITEST !== undefined) afterAll(dropDatabases);

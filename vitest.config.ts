@@ -100,6 +100,7 @@ const CI_TESTS = [
   "reconnect-cluster",
   "replicas",
   "restart",
+  "slow-readers",
   "storage-faults",
   "takeover",
   "thread-host",
@@ -116,7 +117,12 @@ export default defineConfig({
     globalSetup: ["test/support/own-servers.ts"],
     reporters: ["default", closingLine(process.env)],
     projects: [
-      { extends: true, test: { name: "quick", include: ["test/**/*.test.ts"], exclude: ["test/e2e/**"] } },
+      // Functions and objects in memory: nothing of one file concerns another, so LangGraph is loaded once per process.
+      { extends: true, test: { name: "unit", include: ["test/unit/**/*.test.ts"], isolate: false } },
+      {
+        extends: true,
+        test: { name: "quick", include: ["test/**/*.test.ts"], exclude: ["test/unit/**", "test/e2e/**"] },
+      },
       {
         // The same promises with graphs in worker threads.
         extends: true,

@@ -10,14 +10,7 @@ import type { Clock } from "../core/clock.js";
 import { conflict, GatewayError, notFound, unsupported } from "../core/errors.js";
 import { newId } from "../core/ids.js";
 import type { Log } from "../core/log.js";
-import {
-  type Assistant,
-  type CancelAction,
-  isInFlight,
-  type JsonObject,
-  type MultitaskStrategy,
-  type Run,
-} from "../core/model.js";
+import { type Assistant, type CancelAction, isInFlight, type JsonObject, type Run } from "../core/model.js";
 import { requirePageFits } from "../core/page.js";
 import type { GraphHost } from "../graphs/host.js";
 import type { Checkpoints } from "../storage/ports/checkpoints.js";
@@ -28,10 +21,9 @@ import type { ThreadStore } from "../storage/ports/threads.js";
 import { type AdmissionOptions, admissionOf } from "./admission.js";
 import { authorizeRun } from "./authorization.js";
 import type { RunRequest } from "./draft.js";
-import { resultOf, sayEnd } from "./ending.js";
 import type { LedgerWriter } from "./ledger-writer.js";
 import type { RunReader, RunReading } from "./reading.js";
-import { nextSignal } from "./wait.js";
+import { briefOf, cancelledAs, createStopper } from "./stopping.js";
 import type { Slot } from "./worker.js";
 
 export interface RunManagerDeps {
@@ -121,6 +113,7 @@ export interface RunManagers extends PerCaller<RunManager> {
 
 export function createRunManager(deps: RunManagerDeps): RunManagers {
   const { threads, bridge, signals, reader } = deps;
+  const stopper = createStopper(deps);
 
   /** In the caller's name: the run is made as the authorisation wants it. undefined: the tick was fired before. */
   async function admit(
@@ -162,7 +155,7 @@ export function createRunManager(deps: RunManagerDeps): RunManagers {
   /** The new run is committed and must be answered for, whatever goes wrong with those that it cancelled (W8). */
   async function endIfUnstarted(run: BriefRun, ended: "interrupted" | "rollback"): Promise<void> {
     try {
-      if (run.status === "pending" && run.fence === 0) await endUnstarted(run, ended);
+      if (run.status === "pending" && run.fence === 0) await stopper.endUnstarted(run, ended);
     } catch (error) {
       deps.log.error({ err: error, runId: run.runId }, "the stream of a cancelled run could not be ended");
     }
@@ -184,88 +177,18 @@ export function createRunManager(deps: RunManagerDeps): RunManagers {
     await deps.host.getState({ graphId, threadId, checkpoint, config }, { subgraphs: false });
   }
 
-  /** A run that never ran has no worker to end its log, nor to remove a thread that was its own. */
-  async function endUnstarted(run: BriefRun, status: "interrupted" | "rollback"): Promise<void> {
-    await sayEnd(deps, run, { status, resultJson: await resultOf(deps, run) });
-    if (run.payload.temporary) await threads.remove(run.threadId);
-  }
-
-  async function briefOf(runs: RunStore, threadId: string | null, runId: string): Promise<BriefRun> {
-    const run = await runs.getBrief(threadId, runId);
-    if (run === undefined) throw notFound("run", runId);
-    return run;
-  }
-
-  async function cancelIn(
-    runs: RunStore,
-    threadId: string | null,
-    { runId, action }: { readonly runId: string; readonly action: CancelAction },
-  ): Promise<void> {
-    const run = await briefOf(runs, threadId, runId);
-    switch (await runs.requestCancel(threadId, runId, action)) {
-      case "ended":
-        return endUnstarted(run, cancelledAs(action));
-      case "requested":
-        signals.send(`cancel:${runId}`);
-        return;
-      case "already":
-        return;
-      case "finished": {
-        const { status } = await briefOf(runs, threadId, runId);
-        throw conflict(`run ${runId} has ended already with status ${status}`, { status });
-      }
-      case "missing":
-        throw notFound("run", runId);
-    }
-  }
-
-  async function ended(runId: string, signal: AbortSignal): Promise<void> {
-    await change(runId, ({ status }) => !isInFlight(status), signal);
-  }
-
-  /** The run's row when it is like that; undefined when it is gone, or the signal aborts first. */
-  async function change(
-    runId: string,
-    isAwaited: (run: BriefRun) => boolean,
-    signal: AbortSignal,
-  ): Promise<BriefRun | undefined> {
-    while (!signal.aborted) {
-      const next = nextSignal(signals, `run:${runId}`, signal);
-      const run = await deps.runs.getBrief(null, runId);
-      if (run === undefined || isAwaited(run)) {
-        next.forget();
-        return run;
-      }
-      await next.promise;
-    }
-    return undefined;
-  }
-
-  /** Of a thread that no run can start on any more: what waits on it, or is given back, has come to its end. */
-  async function stopRun(run: BriefRun, signal: AbortSignal): Promise<void> {
-    await deps.runs.requestCancel(run.threadId, run.runId, "interrupt");
-    if (run.status === "pending") return endUnstarted(run, "interrupted"); // its row goes with the thread
-    signals.send(`cancel:${run.runId}`);
-    const stopped = await change(run.runId, ({ status }) => status !== "running", signal);
-    if (signal.aborted) throw new GatewayError("unavailable", `run ${run.runId} has not stopped yet; try again`);
-    if (stopped?.status === "pending") await endUnstarted(stopped, "interrupted");
-  }
-
   return {
     as: (caller) => asCaller(caller),
 
     async cancelAbandoned(forMs) {
       const runIds = await deps.runs.listAbandoned(forMs);
       const cancels = runIds.map((runId) =>
-        cancelIn(deps.runs, null, { runId, action: "interrupt" }).then(() => true, hasEnded),
+        stopper.cancel(deps.runs, null, { runId, action: "interrupt" }).then(() => true, hasEnded),
       );
       return (await Promise.all(cancels)).filter(Boolean).length;
     },
 
-    async stopThread(threadId, signal = NEVER) {
-      const inFlight = await deps.runs.listInFlight({ threadId });
-      await Promise.all(inFlight.map((run) => stopRun(run, signal)));
-    },
+    stopThread: (threadId, signal = NEVER) => stopper.stopThread(threadId, signal),
   };
 
   function asCaller(caller: Caller): RunManager {
@@ -293,7 +216,7 @@ export function createRunManager(deps: RunManagerDeps): RunManagers {
 
     return {
       get,
-      ended,
+      ended: stopper.ended,
       readingOf: (run) => reader.ofRun(run),
 
       async create(threadId, request) {
@@ -357,7 +280,7 @@ export function createRunManager(deps: RunManagerDeps): RunManagers {
 
       async cancel(threadId, runId, action) {
         const runs = await runsFor("threads:update", { thread_id: threadId, action, metadata: { run_ids: [runId] } });
-        await cancelIn(runs, threadId, { runId, action });
+        await stopper.cancel(runs, threadId, { runId, action });
       },
 
       async cancelMany(selection, action) {
@@ -366,7 +289,7 @@ export function createRunManager(deps: RunManagerDeps): RunManagers {
         const runs = await runsFor("threads:update", { thread_id: threadId, action, metadata });
         const outcomes = await Promise.all(
           (await select(runs, selection)).map(({ threadId: of, runId }) =>
-            cancelIn(runs, of, { runId, action }).then(() => true, hasEnded),
+            stopper.cancel(runs, of, { runId, action }).then(() => true, hasEnded),
           ),
         );
         return outcomes.filter(Boolean).length;
@@ -406,10 +329,6 @@ function required(run: Run | undefined): Run {
 }
 
 const NEVER = new AbortController().signal;
-
-function cancelledAs(action: CancelAction | MultitaskStrategy): "interrupted" | "rollback" {
-  return action === "rollback" ? "rollback" : "interrupted";
-}
 
 /** A run that ended between being listed and being cancelled needs no cancel. */
 function hasEnded(error: unknown): false {

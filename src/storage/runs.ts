@@ -1,47 +1,29 @@
 /**
- * Runs in SQL. Every transition is one compare-and-set whose WHERE names the owner; no row updated means that ownership
- * was lost. Whatever changes which runs are in flight derives the thread's status in the same transaction.
+ * Runs in SQL. Whatever changes which runs are in flight derives the thread's status in the same transaction.
  *
- * Admission is in `run-admission.ts`, the ticks of crons in `cron-ticks.ts`, claiming in `run-claim.ts`, what an end does to the thread in `run-outcome.ts`,
- * cancelling in `run-cancel.ts`, taking back in `run-undo.ts`.
+ * Admission is in `run-admission.ts`, the ticks of crons in `cron-ticks.ts`, claiming in `run-claim.ts`, what an owner does in `run-lease.ts`, what an end does
+ * to the thread in `run-outcome.ts`, cancelling in `run-cancel.ts`, what an owner leaves behind in `run-takeover.ts`, taking back in `run-undo.ts`.
  */
-import {
-  type Expression,
-  type ExpressionBuilder,
-  type ExpressionWrapper,
-  type RawBuilder,
-  type SqlBool,
-  sql,
-} from "kysely";
+import { type ExpressionBuilder, type ExpressionWrapper, type RawBuilder, type SqlBool, sql } from "kysely";
 import type { Clock } from "../core/clock.js";
 import { type CancelAction, isInFlight, type Run, type RunStatus } from "../core/model.js";
 import { inOrder, requirePageFits } from "../core/page.js";
 import { EVERYTHING, type Scope } from "../core/scope.js";
 import type { CommitGroup } from "./commit-group.js";
 import { nameRun, takeTick } from "./cron-ticks.js";
-import {
-  bytesOf,
-  type Database,
-  isUniqueViolation,
-  locked,
-  momentAfter,
-  momentOf,
-  type Schema,
-  takeThread,
-} from "./database.js";
-import { type StoredState, storingState } from "./long-states.js";
+import { bytesOf, type Database, isUniqueViolation, locked, type Schema, takeThread } from "./database.js";
 import type { CronTick } from "./ports/crons.js";
 import type { Page, PageLimits } from "./ports/page.js";
 import type { AdmitRequest, AdmitResult, BriefRun, Lease, ListedRun, RunOutcome, RunStore } from "./ports/runs.js";
 import { admit } from "./run-admission.js";
 import { cancelInFlightRun } from "./run-cancel.js";
 import { claimNext, nextDueAt } from "./run-claim.js";
-import { saveOutcome } from "./run-outcome.js";
+import { endLease, giveBack, markRollingBack, renewLease } from "./run-lease.js";
 import { BRIEF_COLUMNS, IN_FLIGHT, LISTED_COLUMNS, RUN_COLUMNS, toBriefRun, toListedRun, toRun } from "./run-rows.js";
+import { listRollingBack, recoverExpired, recoverOrphans, takeRollbacks } from "./run-takeover.js";
 import { deleteRun, forgetRun } from "./run-undo.js";
 import { runInScope } from "./scope-sql.js";
 import { refreshStatus } from "./thread-rows.js";
-import { enqueueWebhook } from "./webhook-outbox.js";
 
 export interface SqlRunStoreDeps {
   readonly database: Database;
@@ -119,64 +101,17 @@ export class SqlRunStore implements RunStore {
     lease: Lease,
     leaseMs: number,
   ): Promise<{ readonly held: boolean; readonly cancel: CancelAction | null }> {
-    const renewed = await this.renewals
-      .updateTable("runs")
-      .set({ lease_until: momentAfter(momentOf(this.renewals, this.clock.now()), leaseMs) })
-      .where((eb) => isHeld(eb, lease))
-      .returning("cancel_action")
-      .executeTakeFirst();
-    return { held: renewed !== undefined, cancel: renewed?.cancel_action ?? null };
+    return renewLease(this.renewals, lease, { leaseMs, now: this.clock.now() });
   }
 
   async finish(lease: Lease, outcome: RunOutcome): Promise<boolean> {
-    const now = this.clock.now();
-    const { threadId } = lease;
-    const { status, projection } = outcome;
-    const end = async (transaction: Database, stored: StoredState): Promise<boolean> => {
-      await takeThread(transaction, threadId);
-      const ended = await transaction
-        .updateTable("runs")
-        .set({
-          status: outcome.status,
-          error: outcome.error === null ? null : JSON.stringify(outcome.error),
-          updated_at: now,
-          lease_until: null,
-        })
-        .where((eb) => isHeld(eb, lease))
-        .where("rolling_back", "=", 0)
-        // Whoever asked for a cancel was told that it will happen.
-        .$if(outcome.status !== "interrupted", (query) => query.where("cancel_action", "is", null))
-        .returning(["run_id", "thread_id", "temporary", "webhook"])
-        .executeTakeFirst();
-      if (ended === undefined) return false;
-      await enqueueWebhook(transaction, ended, { status, projection, now }); // before its thread may be marked
-      await saveOutcome(transaction, { threadId, outcome, stored, now });
-      return true;
-    };
     const { database, commits } = this;
-    return storingState({ database, commits }, { threadId, valuesJson: projection?.valuesJson ?? null }, (stored) =>
-      commits.run((transaction) => end(transaction, stored)),
-    );
+    return endLease({ database, commits }, lease, { outcome, now: this.clock.now() });
   }
 
   async release(lease: Lease): Promise<boolean> {
     const now = this.clock.now();
-    return this.commits.run(async (transaction) => {
-      await takeThread(transaction, lease.threadId);
-      const released = await transaction
-        .updateTable("runs")
-        .set((eb) => ({
-          status: "pending", // still in flight: the thread stays as it is
-          attempt: eb("attempt", "-", 1),
-          worker_id: null,
-          lease_until: null,
-          updated_at: now,
-        }))
-        .where((eb) => isHeld(eb, lease))
-        .where("rolling_back", "=", 0)
-        .executeTakeFirst();
-      return released.numUpdatedRows > 0n;
-    });
+    return this.commits.run((transaction) => giveBack(transaction, lease, now));
   }
 
   async requestCancel(
@@ -301,23 +236,11 @@ export class SqlRunStore implements RunStore {
   }
 
   async listRollingBack(): Promise<readonly BriefRun[]> {
-    const rows = await this.database
-      .selectFrom("runs")
-      .select(BRIEF_COLUMNS)
-      .where(RUNNING)
-      .where("rolling_back", "=", 1)
-      .orderBy("seq")
-      .execute();
-    return rows.map(toBriefRun);
+    return listRollingBack(this.database);
   }
 
   async markRollingBack(lease: Lease): Promise<boolean> {
-    const marked = await this.database
-      .updateTable("runs")
-      .set({ rolling_back: 1, updated_at: this.clock.now() }) // the run's row alone: nobody waits for another one
-      .where((eb) => isHeld(eb, lease))
-      .executeTakeFirst();
-    return marked.numUpdatedRows > 0n;
+    return markRollingBack(this.database, lease, this.clock.now());
   }
 
   async removeRolledBack(run: { readonly runId: string; readonly threadId: string }): Promise<void> {
@@ -353,41 +276,17 @@ export class SqlRunStore implements RunStore {
   }
 
   async takeRollbacks(workerId: string, leaseMs: number): Promise<readonly BriefRun[]> {
-    const moment = momentOf(this.database, this.clock.now());
-    return this.commits.run(async (transaction) => {
-      const rows = await transaction
-        .updateTable("runs")
-        .set({ worker_id: workerId, lease_until: momentAfter(moment, leaseMs) })
-        .where(RUNNING)
-        .where("rolling_back", "=", 1)
-        .where("lease_until", "<=", moment)
-        .returning(BRIEF_COLUMNS)
-        .execute();
-      return rows.map(toBriefRun);
-    });
+    const now = this.clock.now();
+    return this.commits.run((transaction) => takeRollbacks(transaction, { workerId, leaseMs, now }));
   }
 
   async recoverOrphans(): Promise<readonly BriefRun[]> {
-    const rows = await this.orphaned(this.database).returning(BRIEF_COLUMNS).execute();
-    return rows.map(toBriefRun);
+    return recoverOrphans(this.database, this.clock.now());
   }
 
   async recoverExpired(): Promise<readonly BriefRun[]> {
-    return this.commits.run(async (transaction) => {
-      const rows = await this.orphaned(transaction)
-        .where("lease_until", "<=", momentOf(transaction, this.clock.now())) // a renewal that comes first wins, one that comes later finds it lost
-        .returning(BRIEF_COLUMNS)
-        .execute();
-      return rows.map(toBriefRun);
-    });
-  }
-
-  private orphaned(database: Database) {
-    return database
-      .updateTable("runs")
-      .set({ status: "pending", worker_id: null, lease_until: null, updated_at: this.clock.now() })
-      .where(RUNNING)
-      .where("rolling_back", "=", 0); // they keep their thread until `removeRolledBack`
+    const now = this.clock.now();
+    return this.commits.run((transaction) => recoverExpired(transaction, now));
   }
 
   async abandon(runId: string): Promise<void> {
@@ -451,16 +350,5 @@ async function threadOf(database: Database, runId: string): Promise<string | und
   return run?.thread_id;
 }
 
-/** Literals, as in the partial indexes `one_running` and `runs_claimable`. */
-const RUNNING: RawBuilder<SqlBool> = sql<SqlBool>`status = 'running'`;
+/** A literal, as in the partial index `runs_claimable`. */
 const PENDING: RawBuilder<SqlBool> = sql<SqlBool>`status = 'pending'`;
-
-function isHeld(eb: ExpressionBuilder<Schema, "runs">, lease: Lease): Expression<SqlBool> {
-  return eb.and([
-    eb("run_id", "=", lease.runId),
-    eb("thread_id", "=", lease.threadId),
-    eb("fence", "=", lease.fence),
-    eb("worker_id", "=", lease.workerId),
-    eb("status", "=", "running"),
-  ]);
-}

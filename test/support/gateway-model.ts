@@ -193,7 +193,7 @@ export function ask(model: Model, request: Request): Answered {
       const run = runs.get(request.run);
       if (run === undefined) return goneRun(model, request.run, removed);
       const status = removed(run.status);
-      if (status === 204) runs.delete(run.name);
+      if (status === 204) forget(model, run);
       return { status };
     }
     case "update state":
@@ -382,6 +382,13 @@ function cancel(model: Model, run: ModelRun, action: CancelAction): void {
 
 function isUnstarted({ status, fence }: ModelRun): boolean {
   return status === "pending" && fence === 0;
+}
+
+/** Deletes a finished run. What it wrote onto its thread stays, whichever run that was there before it is taken back later. */
+function forget(model: Model, run: ModelRun): void {
+  model.runs.delete(run.name);
+  const graph = model.threads.get(run.thread)?.graph ?? false;
+  for (const earlier of inFlight(model, run.thread)) if (earlier.seq < run.seq) earlier.graphBefore = graph;
 }
 
 /** Ends a run in the way that its cancel says. */

@@ -23,7 +23,7 @@ import { openThreads, startRetention } from "./composition/threads.js";
 import { startWatching } from "./composition/watching.js";
 import { createWebhooks } from "./composition/webhooks.js";
 import type { Config } from "./config.js";
-import { type Clock, type SystemClock, systemClock } from "./core/clock.js";
+import { pause, type SystemClock, systemClock } from "./core/clock.js";
 import type { Log } from "./core/log.js";
 import { createMetrics } from "./core/metrics.js";
 import { type Blame, createBlame } from "./graphs/blame.js";
@@ -205,8 +205,4 @@ async function open(
   if (hasCrons) cronScheduler.start();
   onStop(() => cronScheduler.stop());
   return url;
-}
-
-function pause(clock: Clock, ms: number): Promise<void> {
-  return ms === 0 ? Promise.resolve() : new Promise((resolve) => void clock.after(ms, resolve));
 }

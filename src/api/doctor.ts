@@ -8,7 +8,7 @@ import type { WebSocket } from "ws";
 import { z } from "zod";
 import { StreamBrokenError } from "../bridge/bridge.js";
 import type { Authenticate } from "../core/caller.js";
-import type { Clock } from "../core/clock.js";
+import { type Clock, pause } from "../core/clock.js";
 import {
   fateOf,
   PROBE_PATHS,
@@ -107,20 +107,6 @@ async function* probeFrames(clock: Clock, signal: AbortSignal): AsyncGenerator<U
   yield frame("last");
   await pause(clock, beforeCutMs, signal);
   throw new StreamBrokenError("the probe ends as an unfinished stream does"); // W2
-}
-
-/** Or until the signal aborts. */
-function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const over = (): void => {
-      forget();
-      signal.removeEventListener("abort", over);
-      resolve();
-    };
-    const forget = clock.after(ms, over);
-    signal.addEventListener("abort", over);
-  });
 }
 
 const SOCKET_LIFE_MS = 10_000;

@@ -24,6 +24,20 @@ export const systemClock: SystemClock = {
   },
 };
 
+/** Resolves after so long, or at once when `signal` aborts, or has. */
+export function pause(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
+  if (signal?.aborted === true || ms <= 0) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = (): void => {
+      forget();
+      signal?.removeEventListener("abort", done);
+      resolve();
+    };
+    const forget = clock.after(ms, done);
+    signal?.addEventListener("abort", done);
+  });
+}
+
 /** Being behind by less is the same time read twice, or a clock that is being corrected: told time stands still for it. */
 const STEP_MS = 1_000;
 

@@ -7,7 +7,7 @@
  * 3. A run does not fail because its storage is away: what it begins with is read when that can be read, and an end that
  *    cannot be written down now is written down later. A full disk must not leave a thread busy for ever.
  */
-import type { Clock } from "../core/clock.js";
+import { type Clock, pause } from "../core/clock.js";
 import { describeError } from "../core/errors.js";
 import { toJson } from "../core/json.js";
 import type { LeaseTimes } from "../core/lease.js";
@@ -166,7 +166,7 @@ function holdLease(deps: AttemptDeps, { run, lease, askedAt }: HeldRun, stopSwit
       await renew();
       if (isLost || isTrusted()) break;
       if (stopSwitch.isShutDown) return false;
-      await new Promise<void>((resolve) => void clock.after(RENEW_AGAIN_MS, resolve));
+      await pause(clock, RENEW_AGAIN_MS);
     }
     return !isLost;
   }

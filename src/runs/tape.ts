@@ -24,7 +24,7 @@ import {
 } from "../bridge/bridge.js";
 import { restAfter } from "../bridge/fold.js";
 import { firstOf } from "../bridge/folding.js";
-import type { Clock } from "../core/clock.js";
+import { type Clock, pause } from "../core/clock.js";
 import { isInFlight, type Run } from "../core/model.js";
 import type { KeptSegment, RunLedger } from "../storage/ports/ledger.js";
 import type { RunStore } from "../storage/ports/runs.js";
@@ -120,7 +120,7 @@ export function createRunTape({ bridge, ledger, ledgerWriter, runs, others }: Ru
         const isBeyondEnd = live?.ended === true && compareEventIds(place.at, live.last) > 0;
         const mayCome = state !== "over" && !isBeyondEnd && waits < MAX_WAITS;
         if (others !== undefined && !isSeam && !place.knowsGap && mayCome) {
-          await pause(others, signal);
+          await pause(others.clock, others.lagMs, signal);
           waits++;
           continue;
         }
@@ -212,7 +212,7 @@ export function createRunTape({ bridge, ledger, ledgerWriter, runs, others }: Ru
     if (await isInLedger()) return "ledger";
     if (first.seq === 1 && first.fence > at.fence) return "next"; // 2
     for (let waits = 0; others !== undefined && waits < MAX_WAITS && !signal.aborted; waits++) {
-      await pause(others, signal);
+      await pause(others.clock, others.lagMs, signal);
       if (await isInLedger()) return "ledger";
     }
     return "gap";
@@ -256,7 +256,7 @@ export function createRunTape({ bridge, ledger, ledgerWriter, runs, others }: Ru
   async function livingExtent(run: Run): Promise<LogExtent | undefined> {
     const live = await bridge.extent(run.runId);
     if (others === undefined || live === undefined || live.ended || (await stateOf(run)) === "in flight") return live;
-    await pause(others, new AbortController().signal);
+    await pause(others.clock, others.lagMs);
     const later = await bridge.extent(run.runId);
     return later?.ended === true ? later : undefined;
   }
@@ -357,16 +357,4 @@ function claimsOf(events: readonly StreamEvent[]): readonly (readonly StreamEven
 function unreadOf(events: readonly StreamEvent[], at: EventId): readonly StreamEvent[] {
   const [first] = events;
   return first === undefined || compareEventIds(firstOf(first), at) > 0 ? events : restAfter(events, at);
-}
-
-function pause({ lagMs, clock }: NonNullable<RunTapeDeps["others"]>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      forget();
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const forget = clock.after(lagMs, done);
-    signal.addEventListener("abort", done);
-  });
 }

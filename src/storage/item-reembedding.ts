@@ -6,7 +6,7 @@
  * 2. Where several items cannot be embedded together, each is tried alone, and those that fail are passed over, and
  *    logged, until the next start. Where none can, the model is taken to be away for a while.
  */
-import type { Clock } from "../core/clock.js";
+import { type Clock, pause } from "../core/clock.js";
 import { describeError } from "../core/errors.js";
 import type { Log } from "../core/log.js";
 import type { JsonObject } from "../core/model.js";
@@ -65,7 +65,7 @@ export function startReembedding({ database, commits, index, clock, log }: Reemb
       embedded += done;
       if (stopping.signal.aborted) break;
       if (done === 0 && items.length > 0 && ++failures < MAX_FAILURES) {
-        await pause(); // 2
+        await pause(clock, RETRY_MS, stopping.signal); // 2
         continue;
       }
       failures = 0;
@@ -163,16 +163,6 @@ export function startReembedding({ database, commits, index, clock, log }: Reemb
     } finally {
       signal.removeEventListener("abort", leave);
     }
-  }
-
-  function pause(): Promise<void> {
-    return new Promise((resolve) => {
-      const forget = clock.after(RETRY_MS, resolve);
-      stopping.signal.addEventListener("abort", () => {
-        forget();
-        resolve();
-      });
-    });
   }
 
   const done = run().catch((err: unknown) => log.error({ err }, "embedding items anew stopped"));

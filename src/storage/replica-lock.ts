@@ -8,7 +8,7 @@
  */
 import pg from "pg";
 import { withLimit } from "../core/async.js";
-import type { Clock } from "../core/clock.js";
+import { type Clock, pause } from "../core/clock.js";
 import type { Log } from "../core/log.js";
 import { DataFolderError } from "./sqlite.js";
 
@@ -82,7 +82,7 @@ export async function lockDatabase(url: string, options: ReplicaLockOptions): Pr
 
   for (let tries = 1; !(await take()); tries++) {
     if (tries === TRIES) throw new DataFolderError(refusal(company));
-    await new Promise<void>((resolve) => void clock.after(TRY_AGAIN_MS, resolve));
+    await pause(clock, TRY_AGAIN_MS);
   }
   return async () => {
     isClosed = true;

@@ -6,7 +6,7 @@
  * 2. What changes while a reader is slow is told once, as it is in the end.
  * 3. A reader who comes back is told the newest threads again; so is one who may have missed changes.
  */
-import type { Clock } from "../core/clock.js";
+import { type Clock, pause } from "../core/clock.js";
 import { GatewayError } from "../core/errors.js";
 import type { ThreadChanges, ThreadFilter, ThreadWithValues } from "../storage/ports/threads.js";
 import type { ThreadService } from "./threads.js";
@@ -117,7 +117,7 @@ export async function openLiveSearch(
           await new Promise<void>((resolve) => {
             wake = resolve;
           });
-          await gather(clock, signal);
+          await pause(clock, GATHER_MS, signal);
           continue;
         }
         const ids = [...changed].slice(0, THREADS_AT_ONCE);
@@ -139,17 +139,4 @@ export async function openLiveSearch(
     forget();
     throw error;
   }
-}
-
-function gather(clock: Clock, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const forget = clock.after(GATHER_MS, done);
-    function done(): void {
-      forget();
-      signal.removeEventListener("abort", done);
-      resolve();
-    }
-    signal.addEventListener("abort", done);
-  });
 }
